@@ -1,0 +1,199 @@
+"""The configuration of a beamline, `beamline.yml`, as models. No file is needed for the simulated beamline.
+
+Unknown keys are refused with their path. Nothing here touches a disk but `load_config`, which reads one file.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import ConfigError
+
+__all__ = [
+    "ArchiveConfig",
+    "BeamlineConfig",
+    "DetectorConfig",
+    "QMapConfig",
+    "ReductionConfig",
+    "ServerConfig",
+    "SimulationConfig",
+    "StateFolders",
+    "load_config",
+]
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerConfig(_Model):
+    """The Tiled server: where ours listens, or the address of one that somebody else runs."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8020
+    uri: str | None = Field(None, description="use this server and start none; its key comes from TILED_API_KEY")
+
+
+class DetectorConfig(_Model):
+    """One detector behind an areaDetector IOC (or the simulated one)."""
+
+    prefix: str = Field(description="EPICS prefix of the IOC, for instance '8idLambda2m:'")
+    pva_channel: str | None = Field(None, description="NTNDArray channel; default: prefix + 'Pva1:Image'")
+    ring_mb: Positive = Field(256, description="memory for frames between the network and the consumers")
+    stall_timeout_s: Positive = Field(10.0, description="give up when no frame came for so long")
+    write_raw: bool = Field(True, description="store raw frames (Zarr) unless the plan says otherwise")
+
+
+class QMapConfig(_Model):
+    """Which pixels belong to which q bin: a pySimpleMask file, or rings about the beam centre."""
+
+    file: Path | None = None
+    center: tuple[float, float] | None = Field(None, description="beam centre (x, y) = (column, row) [px]")
+    dynamic_bins: Annotated[int, Field(ge=1)] = 8
+    static_per_dynamic: Annotated[int, Field(ge=1)] = 3
+    r_min: Annotated[float, Field(ge=0)] | None = Field(None, description="inner radius [px]")
+    r_max: Positive | None = Field(None, description="outer radius [px]")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "QMapConfig":
+        if (self.file is None) == (self.center is None):
+            raise ValueError("give either 'file' or 'center'")
+        return self
+
+
+class ReductionConfig(_Model):
+    """What is computed while frames arrive."""
+
+    qmap: QMapConfig | None = Field(None, description="default: rings about the simulated beam centre")
+    delays_per_level: Annotated[int, Field(ge=2)] = 4
+    interval_s: Positive = Field(1.0, description="seconds between running results")
+    backlog_mb: Positive = Field(512, description="memory for frames that wait for the reduction; beyond: dropped, counted")
+    hot_pixel_frames: Annotated[int, Field(ge=0)] = Field(20, description="frames used to find hot pixels; 0: do not look")
+
+
+class ArchiveConfig(_Model):
+    """Where completed runs go. Later issues add Globus; the first destination is a folder."""
+
+    destination: Path | None = Field(None, description="default: the folder 'tape' under the state folder")
+    analysis_timeout_s: Annotated[float, Field(ge=0)] = Field(600, description="wait so long for the live analysis")
+
+
+class SimulationConfig(_Model):
+    """The simulated beamline: an XPCS sample and an areaDetector IOC in a process of its own."""
+
+    shape: tuple[Annotated[int, Field(ge=8, le=8192)], Annotated[int, Field(ge=8, le=8192)]] = Field(
+        (256, 256), description="rows, columns"
+    )
+    center: tuple[float, float] | None = Field(None, description="beam centre (x, y) [px]; default: the middle")
+    seed: Annotated[int, Field(ge=0)] = 1
+    diffusion: Positive = Field(8e-6, description="Gamma = diffusion * r^2 per frame, r in pixels")
+    contrast: Annotated[float, Field(gt=0, le=1)] = 1.0
+    mean_counts: Positive = Field(1.0, description="photons a pixel and frame on the brightest ring")
+    beam_stop_radius: Annotated[float, Field(ge=0)] = Field(12.0, description="[px]")
+    dead_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.002
+    frames_file: Path | None = Field(None, description="send the frames of this file instead (replay)")
+
+
+def _simulated_detectors() -> dict[str, DetectorConfig]:
+    return {"sim_det": DetectorConfig(prefix="apsdm:sim:")}
+
+
+class BeamlineConfig(_Model):
+    """One beamline. Without arguments: the simulated one."""
+
+    name: str = "simulated"
+    home: Path | None = Field(None, description="state folder; default: $APSDM_HOME, else ~/.apsdm")
+    server: ServerConfig = ServerConfig()
+    detectors: dict[str, DetectorConfig] = Field(default_factory=_simulated_detectors)
+    simulation: SimulationConfig | None = Field(None, description="start a simulated detector with the session")
+    reduction: ReductionConfig = ReductionConfig()
+    archive: ArchiveConfig = ArchiveConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _simulated_unless_detectors(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "detectors" not in data and "simulation" not in data:
+            return {**data, "simulation": {}}
+        return data
+
+    @property
+    def folders(self) -> "StateFolders":
+        """Where this beamline's state lies."""
+        chosen = self.home or os.environ.get("APSDM_HOME") or Path("~/.apsdm")
+        return StateFolders(root=Path(chosen).expanduser().absolute())
+
+
+class StateFolders(_Model):
+    """The places under the state folder. Only names: nothing is created here."""
+
+    root: Path
+
+    @property
+    def spool(self) -> Path:
+        """Documents, one folder a session."""
+        return self.root / "spool"
+
+    @property
+    def catalog(self) -> Path:
+        """The Tiled server's databases and its API key."""
+        return self.root / "catalog"
+
+    @property
+    def raw(self) -> Path:
+        """Raw frames written by devices."""
+        return self.root / "raw"
+
+    @property
+    def archive(self) -> Path:
+        """The archive's ledger and the bundles under construction."""
+        return self.root / "archive"
+
+    @property
+    def tape(self) -> Path:
+        """The local folder that stands in for the tape store."""
+        return self.root / "tape"
+
+    @property
+    def logs(self) -> Path:
+        """Log files of the processes that `apsdm` starts."""
+        return self.root / "logs"
+
+
+def load_config(path: Path | None = None) -> BeamlineConfig:
+    """Read `beamline.yml`; without a path, the simulated beamline.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, is no YAML mapping, or has a key or value that is not allowed.
+    """
+    if path is None:
+        return BeamlineConfig()
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); give a readable beamline.yml") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict | None):
+        raise ConfigError(f"{path}: holds no mapping of keys to values at the top")
+    try:
+        return BeamlineConfig(**(data or {}))
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first_lines(error)}") from error
+
+
+def _first_lines(error: ValidationError) -> str:
+    """Every fault with the path of its key, in one line."""
+    faults = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"]) or "the file"
+        text = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
+        faults.append(f"{key}: {text}")
+    return "; ".join(faults)

@@ -1,0 +1,60 @@
+"""The fate of every frame, as numbers that add up."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcquisitionLedger:
+    """What became of the frames that an acquisition asked for.
+
+    Two sums always hold: ``expected == accepted + corrupt + missing`` and
+    ``updates == accepted + duplicate + stale + corrupt``.
+
+    Parameters
+    ----------
+    expected
+        Frames asked for.
+    accepted
+        Frames taken, each once.
+    corrupt
+        Updates of an expected frame that could not be decoded.
+    missing
+        Expected frames that never came.
+    updates
+        Messages received while armed.
+    duplicate
+        Updates that repeated a frame already taken.
+    stale
+        Updates that belong to no expected frame (the value left from before, or a late frame out of order).
+    base_id, first_id, last_id
+        The source's frame number before the acquisition, of the first and of the last accepted frame (0: none).
+    gaps
+        Runs of missing frames as (first index, length), in order.
+    """
+
+    expected: int
+    accepted: int
+    corrupt: int
+    missing: int
+    updates: int
+    duplicate: int
+    stale: int
+    base_id: int
+    first_id: int
+    last_id: int
+    gaps: tuple[tuple[int, int], ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every expected frame was accepted."""
+        return self.accepted == self.expected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerLedger:
+    """What one consumer (storage, reduction) did with the accepted frames: ``accepted == done + dropped``."""
+
+    accepted: int
+    done: int
+    dropped: int
+    reason: str = ""
