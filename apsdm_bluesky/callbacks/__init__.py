@@ -1,1 +1,5 @@
-"""Room of its own; see docs."""
+"""Callbacks for the RunEngine: what happens to its documents while it runs."""
+
+from ._catalog_writer import CatalogWriter
+
+__all__ = ["CatalogWriter"]
