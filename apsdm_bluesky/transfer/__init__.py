@@ -1,1 +1,31 @@
-"""Room of its own; see docs."""
+"""Moving files to an archive and back: the `Transfer` protocol, and a folder as the destination."""
+
+from ._copy import make_folder, publish, sync
+from ._local import LocalFolder
+from ._paths import resolve_inside
+from ._protocol import (
+    Direction,
+    RemoteFile,
+    Residency,
+    TaskReport,
+    TaskStatus,
+    Transfer,
+    TransferItem,
+    TransferRequest,
+)
+
+__all__ = [
+    "Direction",
+    "LocalFolder",
+    "RemoteFile",
+    "Residency",
+    "TaskReport",
+    "TaskStatus",
+    "Transfer",
+    "TransferItem",
+    "TransferRequest",
+    "make_folder",
+    "publish",
+    "resolve_inside",
+    "sync",
+]
