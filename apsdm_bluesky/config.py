@@ -5,7 +5,7 @@ Unknown keys are refused with their path. Nothing here touches a disk but `load_
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -37,7 +37,9 @@ class ServerConfig(_Model):
 
     host: str = "127.0.0.1"
     port: Port = 8020
-    uri: str | None = Field(None, description="use this server and start none; its key comes from TILED_API_KEY")
+    uri: str | None = Field(
+        None, description="use this server and start none; its key comes from TILED_API_KEY"
+    )
 
 
 class DetectorConfig(_Model):
@@ -73,15 +75,22 @@ class ReductionConfig(_Model):
     qmap: QMapConfig | None = Field(None, description="default: rings about the simulated beam centre")
     delays_per_level: Annotated[int, Field(ge=2)] = 4
     interval_s: Positive = Field(1.0, description="seconds between running results")
-    backlog_mb: Positive = Field(512, description="memory for frames that wait for the reduction; beyond: dropped, counted")
-    hot_pixel_frames: Annotated[int, Field(ge=0)] = Field(20, description="frames used to find hot pixels; 0: do not look")
+    on_overflow: Literal["block", "drop"] = Field(
+        "drop",
+        description="frames come faster than they are reduced: hold the detector's queue, or drop and count",
+    )
+    hot_pixel_frames: Annotated[int, Field(ge=0)] = Field(
+        20, description="frames used to find hot pixels; 0: do not look"
+    )
 
 
 class ArchiveConfig(_Model):
     """Where completed runs go. Later issues add Globus; the first destination is a folder."""
 
     destination: Path | None = Field(None, description="default: the folder 'tape' under the state folder")
-    analysis_timeout_s: Annotated[float, Field(ge=0)] = Field(600, description="wait so long for the live analysis")
+    analysis_timeout_s: Annotated[float, Field(ge=0)] = Field(
+        600, description="wait so long for the live analysis"
+    )
 
 
 class SimulationConfig(_Model):
@@ -90,7 +99,9 @@ class SimulationConfig(_Model):
     shape: tuple[Annotated[int, Field(ge=8, le=8192)], Annotated[int, Field(ge=8, le=8192)]] = Field(
         (256, 256), description="rows, columns"
     )
-    center: tuple[float, float] | None = Field(None, description="beam centre (x, y) [px]; default: the middle")
+    center: tuple[float, float] | None = Field(
+        None, description="beam centre (x, y) [px]; default: the middle"
+    )
     seed: Annotated[int, Field(ge=0)] = 1
     diffusion: Positive = Field(8e-6, description="Gamma = diffusion * r^2 per frame, r in pixels")
     contrast: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -111,7 +122,9 @@ class BeamlineConfig(_Model):
     home: Path | None = Field(None, description="state folder; default: $APSDM_HOME, else ~/.apsdm")
     server: ServerConfig = ServerConfig()
     detectors: dict[str, DetectorConfig] = Field(default_factory=_simulated_detectors)
-    simulation: SimulationConfig | None = Field(None, description="start a simulated detector with the session")
+    simulation: SimulationConfig | None = Field(
+        None, description="start a simulated detector with the session"
+    )
     reduction: ReductionConfig = ReductionConfig()
     archive: ArchiveConfig = ArchiveConfig()
 
@@ -194,6 +207,10 @@ def _first_lines(error: ValidationError) -> str:
     faults = []
     for fault in error.errors():
         key = ".".join(str(part) for part in fault["loc"]) or "the file"
-        text = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
+        text = (
+            "unknown key"
+            if fault["type"] == "extra_forbidden"
+            else fault["msg"].removeprefix("Value error, ")
+        )
         faults.append(f"{key}: {text}")
     return "; ".join(faults)

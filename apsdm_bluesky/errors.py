@@ -1,7 +1,7 @@
 """The exceptions of this package, one tree. A class exists only where a caller branches on it.
 
-The command line prints the message of an `ApsdmError` as one line and exits with 1; anything else that escapes is
-a defect of this package.
+The command line prints the message of an `ApsdmError` as one line and exits with 1; anything else that
+escapes is a defect of this package.
 """
 
 

@@ -1,1 +1,5 @@
-"""Room of its own; see docs."""
+"""Files in and out."""
+
+from ._zarr_frames import ZarrFrameWriter, chunk_frames
+
+__all__ = ["ZarrFrameWriter", "chunk_frames"]

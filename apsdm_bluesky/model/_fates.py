@@ -27,7 +27,8 @@ class AcquisitionLedger:
     stale
         Updates that belong to no expected frame (the value left from before, or a late frame out of order).
     base_id, first_id, last_id
-        The source's frame number before the acquisition, of the first and of the last accepted frame (0: none).
+        The source's frame number before the acquisition, of the first and of the last accepted frame (0:
+        none).
     gaps
         Runs of missing frames as (first index, length), in order.
     """
@@ -52,9 +53,18 @@ class AcquisitionLedger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumerLedger:
-    """What one consumer (storage, reduction) did with the accepted frames: ``accepted == done + dropped``."""
+    """What one consumer (storage, reduction) did with the accepted frames: ``accepted == done + dropped``.
+
+    Parameters
+    ----------
+    reason
+        Why frames were dropped, or what the consumer failed with.
+    failed
+        Whether it raised, and so takes no frames any more.
+    """
 
     accepted: int
     done: int
     dropped: int
     reason: str = ""
+    failed: bool = False

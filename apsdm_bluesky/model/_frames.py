@@ -27,6 +27,14 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CorruptFrame:
+    """An update that could not be decoded. `unique_id` is None where not even that could be read."""
+
+    unique_id: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FrameBatch:
     """Consecutively received frames of one acquisition. A gap shows in `indices` and never shifts a delay.
 

@@ -1,1 +1,5 @@
-"""Room of its own; see docs."""
+"""Bluesky plans."""
+
+from ._xpcs import xpcs_series
+
+__all__ = ["xpcs_series"]

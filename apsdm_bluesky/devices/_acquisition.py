@@ -1,0 +1,201 @@
+"""One acquisition, from arming to the last frame's fate, on a thread of its own."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from apsdm_bluesky.errors import AcquisitionError
+from apsdm_bluesky.sources import FrameSource
+from apsdm_bluesky.streaming import AcquisitionInfo, Lane, Receiver
+
+from ._arming import Arming
+
+if TYPE_CHECKING:
+    from apsdm_bluesky.model import AcquisitionLedger
+
+logger = logging.getLogger(__name__)
+
+# The server's queue for one burst; a queue of at least N frames lost nothing in any measurement.
+_QUEUE_BYTES = 4 * 2**30
+_POLL_S = 0.02
+# Frames still on their way when the driver reports its end.
+_SETTLE_S = 1.0
+
+
+class Acquisition:
+    """Arms, starts, watches and closes one acquisition.
+
+    Parameters
+    ----------
+    on_started, on_done
+        Called once each with None, or with what went wrong. `on_done` follows `on_started` unless that had
+        an error.
+    storage
+        The lane whose consumer must have finished before the acquisition counts as done.
+    """
+
+    def __init__(
+        self,
+        *,
+        arming: Arming,
+        source: FrameSource,
+        info: AcquisitionInfo,
+        lanes: Sequence[Lane],
+        ring_bytes: int,
+        stall_timeout_s: float,
+        on_started: Callable[[Exception | None], None],
+        on_done: Callable[[Exception | None], None],
+        storage: Lane | None = None,
+    ) -> None:
+        self._arming = arming
+        self._source = source
+        self._info = info
+        self._lanes = lanes
+        self._ring_bytes = ring_bytes
+        self._stall_timeout_s = stall_timeout_s + info.period_s
+        self._on_started = on_started
+        self._on_done = on_done
+        self._storage = storage
+        self._stop_reason = ""
+        self._receiver: Receiver | None = None
+        self.ledger: AcquisitionLedger | None = None
+        self._thread = threading.Thread(target=self._run, name="acquisition", daemon=True)
+        self._thread.start()
+
+    @property
+    def received(self) -> int:
+        """Frames accepted so far."""
+        return self._receiver.ledger.accepted if self._receiver else 0
+
+    @property
+    def verdict(self) -> str:
+        """One line for the run's stop document."""
+        if self.ledger is None:
+            return "no frames taken"
+        text = f"{self.ledger.accepted} of {self.ledger.expected} frames"
+        if self.ledger.missing:
+            gaps = ", ".join(f"{first}+{length}" for first, length in self.ledger.gaps[:5])
+            more = ", ..." if len(self.ledger.gaps) > 5 else ""
+            text += f"; {self.ledger.missing} missing (index+length: {gaps}{more})"
+        if self.ledger.corrupt and self._receiver:
+            text += f"; {self.ledger.corrupt} corrupt ({self._receiver.corrupt_reason})"
+        if self._storage and self._storage.fate.failed:
+            text += f"; storage failed: {self._storage.fate.reason}"
+        return f"{text}; {self._stop_reason}" if self._stop_reason else text
+
+    def stop(self, reason: str) -> None:
+        """End it now, with the frames that have come; the detector is idle when this returns. Idempotent."""
+        self._stop_reason = self._stop_reason or reason
+        if self._thread is not threading.current_thread():
+            self._thread.join(self._stall_timeout_s + 10)
+
+    def _run(self) -> None:
+        try:
+            ended = self._begin()
+        except Exception as error:  # noqa: BLE001 - handed on to whoever waits for the start
+            self._close()
+            self._on_started(error)
+            return
+        self._on_started(None)
+        failure: Exception | None = None
+        try:
+            self._watch(ended)
+        except Exception as error:  # noqa: BLE001 - handed on to whoever waits for the end
+            failure = error
+        self._close()
+        self._on_done(failure or self._storage_failure())
+
+    def _begin(self) -> threading.Event:
+        self._arming.prepare()
+        gate = _Gate()
+        self._source.start(gate, queue_size=self._queue_size())
+        # What came up to here is stale; numbers beyond the counter are ours.
+        self._receiver = Receiver(
+            self._info, base_id=self._arming.frame_counter(), ring_bytes=self._ring_bytes, lanes=self._lanes
+        )
+        if (failure := self._storage_failure()) is not None:
+            raise failure
+        gate.open(self._receiver)
+        return self._arming.start()
+
+    def _queue_size(self) -> int:
+        wanted = self._info.expected + 4
+        ny, nx = self._info.frame_shape
+        fitting = max(4, _QUEUE_BYTES // (ny * nx * 4))
+        if fitting < wanted:
+            logger.warning(
+                "the server's queue holds %d of %d frames: a slow consumer can lose some", fitting, wanted
+            )
+        return min(wanted, fitting)
+
+    def _watch(self, ended: threading.Event) -> None:
+        """Return when the frames are in, or will not come any more."""
+        receiver = self._started()
+        while not receiver.settled and not self._stop_reason:
+            quiet_s = time.monotonic() - receiver.last_update
+            if ended.is_set() and quiet_s > _SETTLE_S:
+                self._recover_last(receiver)
+                return
+            if quiet_s > self._stall_timeout_s:
+                self._give_up(receiver, quiet_s)
+                return
+            ended.wait(_POLL_S) if not ended.is_set() else time.sleep(_POLL_S)
+
+    def _give_up(self, receiver: Receiver, quiet_s: float) -> None:
+        disconnected = "" if self._source.connected else ", IOC disconnected"
+        self._stop_reason = f"no frame for {quiet_s:.0f} s{disconnected}"
+        logger.error("%s after %d frames", self._stop_reason, receiver.ledger.accepted)
+        if receiver.ledger.accepted == 0:
+            raise AcquisitionError(
+                f"{self._arming.cam.prefix}: {self._stop_reason}; none came at all: does the PVA plug-in "
+                "listen to the camera's port?"
+            )
+
+    def _recover_last(self, receiver: Receiver) -> None:
+        """After an overrun the last frame of a burst may never be sent, yet the server still has it."""
+        latest = self._source.latest()
+        if latest is not None and latest.unique_id > receiver.last_id:
+            receiver(latest)
+
+    def _close(self) -> None:
+        """Leave the detector idle and tell the lanes. Must never raise: it runs after failures."""
+        receiver = self._receiver
+        if receiver is None or not receiver.settled:
+            self._quietly(self._arming.stop)
+        if receiver is not None:
+            self.ledger = receiver.close()
+        self._quietly(self._source.stop)
+        if self._storage is not None and receiver is not None:
+            self._storage.join()
+
+    def _quietly(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - the acquisition's own failure is the one to tell
+            logger.warning("%s: %s", self._arming.cam.prefix, error)
+
+    def _storage_failure(self) -> Exception | None:
+        if self._storage is None or not self._storage.fate.failed:
+            return None
+        return AcquisitionError(f"{self._arming.cam.prefix}: {self._storage.fate.reason}")
+
+    def _started(self) -> Receiver:
+        if self._receiver is None:
+            raise AcquisitionError("the acquisition has not begun")
+        return self._receiver
+
+
+class _Gate:
+    """Holds back what arrives before the base number is known: all of it is stale."""
+
+    def __init__(self) -> None:
+        self._receiver: Receiver | None = None
+
+    def open(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    def __call__(self, update: object) -> None:
+        if self._receiver is not None:
+            self._receiver(update)  # type: ignore[arg-type]

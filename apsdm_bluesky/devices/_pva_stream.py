@@ -1,0 +1,262 @@
+"""An areaDetector whose frames come over PVAccess: a classic ophyd flyer."""
+
+import datetime as dt
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ophyd import Component as Cpt
+from ophyd import Device
+from ophyd.status import DeviceStatus
+
+from apsdm_bluesky.errors import AcquisitionError
+from apsdm_bluesky.model import AcquisitionLedger, ConsumerLedger
+from apsdm_bluesky.sources import FrameSource, PvaSource
+from apsdm_bluesky.streaming import AcquisitionInfo, FrameStream, Lane
+
+from ._acquisition import Acquisition
+from ._arming import Arming
+from ._ledger import Accounts, LedgerReadable
+from ._points import PointCounts
+from ._records import CameraRecords, PvaPluginRecords
+from ._storage import ZarrStorage
+
+_NOTHING_STORED = ConsumerLedger(accepted=0, done=0, dropped=0)
+
+
+class PvaStream(Device):
+    """Takes frames from an areaDetector IOC without a file system between.
+
+    In a fly scan (`kickoff`, `complete`, `collect`) it takes ``cam.num_images`` frames, gives them to the
+    consumers attached to `frames`, stores them when `write_raw` is true, and keeps a ledger of every
+    frame's fate, which reads as `ledger`. In a step scan (`trigger`, `read`) it takes ``cam.num_images``
+    frames a point and reads their mean total counts; pixels are not stored then.
+
+    Parameters
+    ----------
+    prefix
+        The IOC's prefix, for instance ``8idLambda2m:``.
+    pva_channel
+        The NTNDArray channel; by default ``<prefix>Pva1:Image``.
+    raw_root
+        Folder for raw frames; the device makes a sub-folder a day.
+    ring_mb
+        Memory for frames between the network and the consumers [MiB].
+    stall_timeout_s
+        Give up when no frame came for so long (plus one frame period) [s].
+    write_raw
+        Whether pixels are stored, or only the frames' indices and time stamps.
+    source
+        Where frames come from, in place of the PVA channel.
+    """
+
+    cam = Cpt(CameraRecords, "cam1:")
+    pva = Cpt(PvaPluginRecords, "Pva1:")
+
+    def __init__(
+        self,
+        prefix: str,
+        *,
+        name: str,
+        raw_root: Path,
+        pva_channel: str | None = None,
+        ring_mb: float = 256,
+        stall_timeout_s: float = 10.0,
+        write_raw: bool = True,
+        source: FrameSource | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(prefix, name=name, **kwargs)
+        self.frames = FrameStream()
+        self.write_raw = write_raw
+        self.ledger = LedgerReadable(name, self._accounts)
+        self._source = source or PvaSource(pva_channel or f"{prefix}Pva1:Image")
+        self._raw_root = raw_root
+        self._ring_bytes = int(ring_mb * 2**20)
+        self._stall_timeout_s = stall_timeout_s
+        self._arming = Arming(self.cam, self.pva)
+        self._acquisition: Acquisition | None = None
+        self._storage: ZarrStorage | None = None
+        self._storage_lane: Lane | None = None
+        self._point = PointCounts()
+        self._done: DeviceStatus | None = None
+        self._dropped_before = 0
+
+    # -- what a run wants to know --
+
+    @property
+    def received(self) -> int:
+        """Frames accepted in the acquisition so far."""
+        return self._acquisition.received if self._acquisition else 0
+
+    @property
+    def verdict(self) -> str:
+        """The last acquisition's outcome in one line."""
+        return self._acquisition.verdict if self._acquisition else "no acquisition"
+
+    @property
+    def frame_ledger(self) -> AcquisitionLedger | None:
+        """The last acquisition's ledger; None before its end."""
+        return self._acquisition.ledger if self._acquisition else None
+
+    # -- staging --
+
+    def stage(self) -> list[object]:
+        """Forget the last run's acquisition."""
+        self._forget()
+        return list(super().stage())
+
+    def unstage(self) -> list[object]:
+        """Leave the detector idle, whatever happened."""
+        self._interrupt("interrupted")
+        return list(super().unstage())
+
+    def stop(self, *, success: bool = False) -> None:
+        """End the acquisition; frames that came are kept."""
+        self._interrupt("stopped")
+        super().stop(success=success)
+
+    def pause(self) -> None:
+        """An acquisition cannot be held: it ends with the frames that came, and the run can still be closed."""
+        self._interrupt("paused")
+
+    def resume(self) -> None:
+        """Nothing to resume: `pause` ended the acquisition."""
+
+    # -- fly scan --
+
+    def describe_collect(self) -> dict[str, dict[str, Any]]:
+        """Keys of the primary stream; reads the camera's settings."""
+        self._storage = self._new_storage(self._arming.info())
+        return self._storage.describe()
+
+    def kickoff(self) -> DeviceStatus:
+        """Arm and start the detector; the status ends when it acquires."""
+        self._refuse_second()
+        info = self._arming.info()
+        if self._storage is None or self._storage.info != info:
+            raise AcquisitionError(
+                f"{self.name}: the camera's settings changed after the stream was declared"
+            )
+        self._storage_lane = Lane(self._storage, "block")
+        return self._start(info, [self._storage_lane, *self.frames.lanes()], self._storage_lane)
+
+    def complete(self) -> DeviceStatus:
+        """A status that ends when every frame has come, or will not come any more, and is stored."""
+        if self._done is None:
+            raise AcquisitionError(f"{self.name}: complete() without kickoff()")
+        return self._done
+
+    def collect_asset_docs(self, index: int | None = None) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: ARG002
+        """Stream documents for rows that are closed on disk."""
+        if self._storage is not None:
+            yield from self._storage.documents()
+
+    def get_index(self) -> int:
+        """Rows announced."""
+        return self._storage.announced if self._storage else 0
+
+    # -- step scan --
+
+    def trigger(self) -> DeviceStatus:
+        """Take one point's frames."""
+        self._refuse_second()
+        self._point = PointCounts()
+        self._storage = self._storage_lane = None
+        lane = Lane(self._point, "block")
+        self._start(self._arming.info(), [lane], lane)
+        return self.complete()
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """The last point: mean total counts a frame, frames taken and missing."""
+        now = time.time()
+        values = self._point.values()
+        return {
+            **super().read(),
+            **{f"{self.name}_{key}": {"value": value, "timestamp": now} for key, value in values.items()},
+        }
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Keys of `read`."""
+        return {
+            **super().describe(),
+            **{
+                f"{self.name}_{key}": {
+                    "source": f"pva:{self.prefix}",
+                    "dtype": "number" if isinstance(value, float) else "integer",
+                    "shape": [],
+                    **({"units": "counts"} if key == "total" else {}),
+                }
+                for key, value in self._point.values().items()
+            },
+        }
+
+    @property
+    def hints(self) -> dict[str, Any]:
+        """What a best-effort plot shows."""
+        return {"fields": [f"{self.name}_total"]}
+
+    # -- inside --
+
+    def _start(self, info: AcquisitionInfo, lanes: list[Lane], awaited: Lane) -> DeviceStatus:
+        started, done = DeviceStatus(self), DeviceStatus(self)
+        self._dropped_before = int(self.pva.dropped_arrays.get())
+        self._done = done
+        self._acquisition = Acquisition(
+            arming=self._arming,
+            source=self._source,
+            info=info,
+            lanes=lanes,
+            ring_bytes=self._ring_bytes,
+            stall_timeout_s=self._stall_timeout_s,
+            on_started=_both(started, done),
+            on_done=_settle(done),
+            storage=awaited,
+        )
+        return started
+
+    def _new_storage(self, info: AcquisitionInfo) -> ZarrStorage:
+        now = dt.datetime.now(dt.UTC)
+        path = self._raw_root / f"{now:%Y/%m/%d}" / f"{self.name}-{now:%H%M%S}-{uuid.uuid4().hex[:8]}.zarr"
+        return ZarrStorage(self.name, path, info, image=self.write_raw)
+
+    def _accounts(self) -> Accounts:
+        ledger = self.frame_ledger
+        if ledger is None:
+            raise AcquisitionError(f"{self.name}: no acquisition has ended, there is no ledger to read")
+        stored = self._storage_lane.fate if self._storage_lane and self.write_raw else _NOTHING_STORED
+        return ledger, stored, int(self.pva.dropped_arrays.get()) - self._dropped_before
+
+    def _refuse_second(self) -> None:
+        if self._acquisition is not None and self._done is not None and not self._done.done:
+            raise AcquisitionError(f"{self.name}: is acquiring already")
+
+    def _interrupt(self, reason: str) -> None:
+        if self._acquisition is not None and self._acquisition.ledger is None:
+            self._acquisition.stop(reason)
+
+    def _forget(self) -> None:
+        self._acquisition = self._storage = self._storage_lane = self._done = None
+
+
+def _settle(status: DeviceStatus) -> Callable[[Exception | None], None]:
+    def settle(error: Exception | None) -> None:
+        if error is None:
+            status.set_finished()
+        else:
+            status.set_exception(error)
+
+    return settle
+
+
+def _both(started: DeviceStatus, done: DeviceStatus) -> Callable[[Exception | None], None]:
+    """A failed start is the end, too; nobody should wait for it."""
+
+    def settle(error: Exception | None) -> None:
+        _settle(started)(error)
+        if error is not None:
+            _settle(done)(error)
+
+    return settle

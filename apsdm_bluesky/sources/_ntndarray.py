@@ -1,0 +1,82 @@
+"""Decode an NTNDArray, the EPICS normative type for detector images. Pure: a structure in, a frame out.
+
+Layout: EPICS V4 Normative Types, NTNDArray; behaviour of areaDetector's NDPluginPva as measured (docs:
+reference).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from apsdm_bluesky.errors import FormatError
+from apsdm_bluesky.model import Frame
+
+# The union's members and the dtype that each must hold.
+_MEMBERS = {
+    "ubyteValue": np.uint8,
+    "byteValue": np.int8,
+    "ushortValue": np.uint16,
+    "shortValue": np.int16,
+    "uintValue": np.uint32,
+    "intValue": np.int32,
+    "ulongValue": np.uint64,
+    "longValue": np.int64,
+    "floatValue": np.float32,
+    "doubleValue": np.float64,
+}
+
+
+def decode_ntndarray(structure: Mapping[str, Any]) -> Frame | None:
+    """The frame of an NTNDArray, or None where the channel has had no frame yet.
+
+    Parameters
+    ----------
+    structure
+        A mapping with the fields of an NTNDArray, for instance a `pvaccess.PvObject`.
+
+    Raises
+    ------
+    FormatError
+        A field is missing, the image is compressed, not 2-D, or its size does not fit its dimensions.
+    """
+    try:
+        unique_id = int(structure["uniqueId"])
+        member = structure["value"]
+        dimensions = structure["dimension"]
+        codec = structure["codec"]["name"]
+        stamp = structure["timeStamp"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"no NTNDArray: field {error} is missing or has another type") from error
+    data = _flat(member)
+    if data is None:
+        return None
+    if codec:
+        raise FormatError(f"frame {unique_id} is compressed ({codec}); switch the IOC's codec off")
+    return Frame(unique_id=unique_id, timestamp=_seconds(stamp), data=_reshaped(data, dimensions, unique_id))
+
+
+def _flat(union: Any) -> "np.ndarray[Any, Any] | None":
+    """The value union's selected member (pvapy hands a tuple holding one mapping); None: empty."""
+    selected = union[0] if isinstance(union, tuple) else union
+    for name, data in (selected or {}).items():
+        if name not in _MEMBERS:
+            raise FormatError(f"NTNDArray holds {name!r}, which is no image")
+        return np.asarray(data, dtype=_MEMBERS[name])
+    return None
+
+
+def _seconds(stamp: Mapping[str, Any]) -> float:
+    return float(stamp["secondsPastEpoch"]) + 1e-9 * float(stamp["nanoseconds"])
+
+
+def _reshaped(data: "np.ndarray[Any, Any]", dimensions: Any, unique_id: int) -> "np.ndarray[Any, Any]":
+    sizes = [int(dimension["size"]) for dimension in dimensions]
+    if len(sizes) != 2 or min(sizes) < 1:
+        raise FormatError(f"frame {unique_id} has dimensions {sizes}; a mono image (x, y) is expected")
+    width, height = sizes  # the first dimension is the fastest: x
+    if data.size != width * height:
+        raise FormatError(
+            f"frame {unique_id} holds {data.size} pixels, its dimensions say {width} x {height}"
+        )
+    return data.reshape(height, width)

@@ -1,0 +1,41 @@
+"""What every source of frames offers, real or replayed."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from apsdm_bluesky.model import CorruptFrame, Frame
+
+FrameSink = Callable[[Frame | CorruptFrame], None]
+
+
+class FrameSource(Protocol):
+    """A stream of frames.
+
+    One start and one stop make a subscription; it may be repeated any number of times.
+    """
+
+    def start(self, sink: FrameSink, *, queue_size: int) -> None:
+        """Subscribe: `sink` is called for each update, on a thread of the source's own.
+
+        Returns when the subscription is live: every frame sent from now on reaches `sink` unless the
+        source's queue of `queue_size` frames overflows. A value left from before may be sent first.
+
+        Raises
+        ------
+        ServiceError
+            The source does not answer.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End the subscription. After it returns `sink` is not called again. Idempotent."""
+        ...
+
+    def latest(self) -> Frame | None:
+        """The last frame sent, which may never have been delivered; None when there is none."""
+        ...
+
+    @property
+    def connected(self) -> bool:
+        """Whether the source answers."""
+        ...

@@ -1,0 +1,112 @@
+"""Frames from an EPICS PVAccess channel that serves NTNDArray."""
+
+import atexit
+import logging
+import threading
+import weakref
+
+import pvaccess
+
+from apsdm_bluesky.errors import FormatError, ServiceError
+from apsdm_bluesky.model import CorruptFrame, Frame
+
+from ._ntndarray import decode_ntndarray
+from ._protocol import FrameSink
+
+logger = logging.getLogger(__name__)
+
+# A process that exits with an active monitor is aborted by the library: stop them first.
+_active: "weakref.WeakSet[PvaSource]" = weakref.WeakSet()
+
+
+class PvaSource:
+    """A `FrameSource` over PVAccess.
+
+    Parameters
+    ----------
+    channel
+        Name of the NTNDArray channel, for instance ``8idLambda2m:Pva1:Image``.
+    connect_timeout_s
+        How long `start` waits for the channel's first update [s].
+    """
+
+    def __init__(self, channel: str, *, connect_timeout_s: float = 10.0) -> None:
+        self.channel_name = channel
+        self._connect_timeout_s = connect_timeout_s
+        self._channel: pvaccess.Channel | None = None
+        self._sink: FrameSink | None = None
+        self._live = threading.Event()
+        self._calls = threading.Lock()
+        self._connected = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether the channel's server answers."""
+        return self._connected
+
+    def start(self, sink: FrameSink, *, queue_size: int) -> None:
+        """Subscribe with a server queue of `queue_size` frames; see `FrameSource.start`."""
+        self.stop()
+        self._live.clear()
+        self._sink = sink
+        # A new channel each time: a monitor that is restarted on an old one can go dead.
+        channel = pvaccess.Channel(self.channel_name)
+        channel.setConnectionCallback(self._on_connection)
+        self._channel = channel
+        _active.add(self)
+        # `field()` asks for everything: the default request brings the value only.
+        channel.monitor(self._on_update, f"record[queueSize={queue_size}]field()")
+        # monitor() returns before it is connected; frames sent before the first update would be lost.
+        if not self._live.wait(self._connect_timeout_s):
+            self.stop()
+            raise ServiceError(
+                f"PVA channel {self.channel_name} does not answer within {self._connect_timeout_s:g} s; "
+                "is the IOC running, and does EPICS_PVA_ADDR_LIST reach it?"
+            )
+
+    def stop(self) -> None:
+        """End the subscription; see `FrameSource.stop`."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.stopMonitor()
+        _active.discard(self)
+        with self._calls:  # an update that is being handled ends first
+            self._sink = None
+
+    def latest(self) -> Frame | None:
+        """The channel's current value; None when it has none, or none that can be decoded."""
+        channel = pvaccess.Channel(self.channel_name)
+        try:
+            return decode_ntndarray(channel.get("field()"))
+        except (pvaccess.PvaException, FormatError) as error:
+            logger.warning("%s: the last frame cannot be read: %s", self.channel_name, error)
+            return None
+
+    def _on_connection(self, connected: bool) -> None:
+        self._connected = connected
+        if not connected:
+            logger.warning("%s: disconnected", self.channel_name)
+
+    def _on_update(self, structure: pvaccess.PvObject) -> None:
+        self._connected = True
+        try:
+            update: Frame | CorruptFrame | None = decode_ntndarray(structure)
+        except FormatError as error:
+            update = CorruptFrame(unique_id=_id_or_none(structure), reason=str(error))
+        with self._calls:
+            if update is not None and self._sink is not None:
+                self._sink(update)
+        self._live.set()
+
+
+def _id_or_none(structure: pvaccess.PvObject) -> int | None:
+    try:
+        return int(structure["uniqueId"])
+    except (KeyError, TypeError, ValueError, pvaccess.PvaException):
+        return None
+
+
+@atexit.register
+def _stop_all() -> None:
+    for source in list(_active):
+        source.stop()
