@@ -24,7 +24,7 @@ class CatalogWriter:
     Raises
     ------
     FormatError, StorageError
-        A document cannot be stored. The RunEngine aborts the run then: a run that is not on disk is not taken.
+        A document cannot be stored. The RunEngine aborts the run then: what is not on disk is not taken.
     """
 
     def __init__(self, session: SpoolSession, delivery: "Delivery | None") -> None:

@@ -1,0 +1,139 @@
+"""The server in the foreground."""
+
+import contextlib
+import copy
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from apsdm_bluesky.config import BeamlineConfig, ServerConfig, StateFolders
+from apsdm_bluesky.errors import LockedError, ServiceError, StorageError
+from apsdm_bluesky.tiled_config._key import api_key
+from apsdm_bluesky.tiled_config._settings import server_settings
+
+log = logging.getLogger(__name__)
+
+
+def serve(config: BeamlineConfig) -> None:
+    """Run the Tiled server of this beamline until SIGINT or SIGTERM.
+
+    Once it accepts requests, `server.json` in the catalogue's folder holds its `uri` and `pid`; the file is
+    removed at exit. Port 0 takes a free one.
+
+    Raises
+    ------
+    LockedError
+        A server runs on this folder already.
+    ServiceError
+        The port is in use, or the server could not start.
+    StorageError, ConfigError
+        The folder cannot be used, or the key file is not safe.
+    """
+    folders = config.folders
+    with _own_folder(folders):
+        key = api_key(folders)
+        with _listen(config.server) as listener:
+            _run(server_settings(config), key, listener, folders.catalog / "server.json", config.server.host)
+
+
+@contextlib.contextmanager
+def _own_folder(folders: StateFolders) -> Iterator[None]:
+    """Create the folders and hold the lock that keeps a second server away from the databases."""
+    try:
+        for folder in (folders.catalog / "data", folders.raw):
+            folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folders.catalog / "server.lock", timeout=0)
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise LockedError(f"{folders.catalog}: a server runs here already; use or stop it") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(f"{folders.catalog}: {reason}; give this account permission there") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _listen(server: ServerConfig) -> socket.socket:
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    try:
+        return socket.create_server((server.host, server.port), family=family, backlog=128)
+    except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (while")[0]
+        raise ServiceError(
+            f"port {server.port} on {server.host} cannot be used ({reason}); stop what uses it,"
+            " or set server.port in beamline.yml (0 takes a free one)"
+        ) from error
+
+
+def _run(settings: dict[str, Any], key: str, listener: socket.socket, ready_file: Path, host: str) -> None:
+    """Build the application and serve it. Imports take seconds: they come after all that may be refused."""
+    import uvicorn
+    from tiled.config import Config
+    from tiled.server.app import build_app_from_config
+
+    settings = copy.deepcopy(settings)
+    settings["authentication"]["single_user_api_key"] = key
+    app = build_app_from_config(Config.model_validate(settings))
+    # Without an access log: its lines hold the query, and a browser's query may hold the key.
+    server = uvicorn.Server(uvicorn.Config(app, log_config=_log_config(), access_log=False))
+    ready_file.unlink(missing_ok=True)
+    _announce_when_ready(server, ready_file, _uri(listener, host))
+    with _exit_on_sigterm():
+        server.run(sockets=[listener])
+    if not server.started:
+        raise ServiceError("the Tiled server could not start; its messages stand above")
+
+
+def _uri(listener: socket.socket, host: str) -> str:
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{name}:{listener.getsockname()[1]}"
+
+
+def _announce_when_ready(server: Any, ready_file: Path, uri: str) -> None:
+    """Write the ready file when the application has started, and remove it before the server goes."""
+    startup, shutdown = server.startup, server.shutdown
+
+    async def announce(*args: Any, **kwargs: Any) -> None:
+        await startup(*args, **kwargs)
+        if server.started:
+            temporary = ready_file.with_suffix(".new")
+            temporary.write_text(json.dumps({"uri": uri, "pid": os.getpid()}), encoding="utf-8")
+            temporary.replace(ready_file)
+            log.info("Tiled serves at %s", uri)
+
+    async def withdraw(*args: Any, **kwargs: Any) -> None:
+        ready_file.unlink(missing_ok=True)  # noqa: ASYNC240 - nothing else is served any more
+        await shutdown(*args, **kwargs)
+
+    server.startup, server.shutdown = announce, withdraw
+
+
+@contextlib.contextmanager
+def _exit_on_sigterm() -> Iterator[None]:
+    """Uvicorn raises the signal that ended it again after its shutdown; here that ends it cleanly."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.info("Tiled stopped by the keyboard")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _log_config() -> dict[str, Any]:
+    from tiled.server.logging_config import LOGGING_CONFIG
+
+    config: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
+    for formatter in config["formatters"].values():
+        formatter["use_colors"] = sys.stderr.isatty()
+    return config

@@ -1,0 +1,35 @@
+"""The Tiled server's configuration, as Tiled's own configuration keys."""
+
+from typing import Any
+
+from apsdm_bluesky.config import BeamlineConfig
+
+
+def server_settings(config: BeamlineConfig) -> dict[str, Any]:
+    """The configuration of the embedded server: SQLite and folders, no services beside it.
+
+    Pure: nothing is created, and the API key is not in it.
+    """
+    folders = config.folders
+    return {
+        "catalog": {
+            "uri": f"sqlite:///{folders.catalog / 'catalog.db'}",
+            "writable_storage": [
+                str(folders.catalog / "data"),
+                f"duckdb:///{folders.catalog / 'tables.duckdb'}",
+            ],
+            # Raw frames stay where the devices wrote them. Nothing else on this machine can be read.
+            "readable_storage": [str(folders.raw)],
+            "init_if_not_exists": True,
+        },
+        # Otherwise `/asset/bytes?relative_path=../..` serves any file that the server's account can read
+        # (Tiled 0.2.20). Data are read through `/array`, `/table` and exports, which do not need it.
+        "expose_raw_assets": False,
+        "authentication": {"allow_anonymous_access": False},
+        "specs": [{"spec": "CatalogOfBlueskyRuns"}, {"spec": "BlueskyRun"}, {"spec": "BlueskyEventStream"}],
+        "streaming_cache": {"uri": "memory"},  # live subscriptions
+        "media_types": {
+            # What `run.documents()` asks for.
+            "BlueskyRun": {"application/json-seq": "bluesky_tiled_plugins.exporters:json_seq_exporter"},
+        },
+    }
