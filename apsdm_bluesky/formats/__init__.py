@@ -1,5 +1,6 @@
 """Files in and out."""
 
+from ._frames import read_frames
 from ._zarr_frames import ZarrFrameWriter, chunk_frames
 
-__all__ = ["ZarrFrameWriter", "chunk_frames"]
+__all__ = ["ZarrFrameWriter", "chunk_frames", "read_frames"]

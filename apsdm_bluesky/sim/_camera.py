@@ -1,0 +1,153 @@
+"""The camera of a simulated areaDetector IOC: numbers its frames and keeps time. It knows no protocol."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from enum import IntEnum
+from itertools import count
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ._frame_source import FrameSource
+from ._settings import Fault
+
+__all__ = ["Camera", "DetectorState", "ImageMode", "Publish"]
+
+logger = logging.getLogger(__name__)
+
+Publish = Callable[[NDArray[Any], int, float], None]
+"""Takes an image, its frame number and its time (seconds since the Unix epoch)."""
+
+
+class ImageMode(IntEnum):
+    """How many frames an acquisition takes."""
+
+    Single = 0
+    Multiple = 1
+    Continuous = 2
+
+
+class DetectorState(IntEnum):
+    """The states of ADCore's ``ADStatus_t`` that this camera knows, with ADCore's numbers."""
+
+    Idle = 0
+    Acquire = 1
+    Readout = 2
+    Error = 6
+    Waiting = 7
+
+
+class Camera:
+    """Takes one acquisition at a time, in a thread. The settings are those of a freshly started IOC.
+
+    An acquisition takes over `acquire_time`, `acquire_period`, `num_images` and `image_mode` as they are at its start;
+    `array_callbacks` and `array_counter` act at once. Frames are due at fixed times after the start, so a late
+    one delays none after it.
+
+    Parameters
+    ----------
+    source
+        Gives the images.
+    publish
+        Called with each frame in the acquisition's thread, unless `array_callbacks` is off or a fault says otherwise.
+    fault
+        Losses to inject.
+    """
+
+    def __init__(self, source: FrameSource, publish: Publish, fault: Fault) -> None:
+        self.source = source
+        self.acquire_time = 0.001  # [s]
+        self.acquire_period = 0.005  # [s]
+        self.num_images = 100
+        self.image_mode = ImageMode.Continuous
+        self.array_callbacks = True
+        self._array_counter = 0
+        self.wait_for_plugins = False  # without effect: the plug-in works in the camera's thread
+        self.num_images_counter = 0
+        self.frames_lost = 0  # by a fault
+        self.state = DetectorState.Idle
+        self._publish = publish
+        self._fault = fault
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._ended = threading.Event()
+        self._ended.set()
+
+    @property
+    def array_counter(self) -> int:
+        """Number of the last frame; what is written to it counts from the next frame on."""
+        return self._array_counter
+
+    @array_counter.setter
+    def array_counter(self, number: int) -> None:
+        with self._lock:
+            self._array_counter = number
+
+    @property
+    def acquiring(self) -> bool:
+        """Whether an acquisition is under way."""
+        return not self._ended.is_set()
+
+    def start(self) -> threading.Event:
+        """Start an acquisition, unless one is under way; returns what is set at its end."""
+        with self._lock:
+            if self._ended.is_set():
+                self._ended, self._stop = threading.Event(), threading.Event()
+                self.state = DetectorState.Acquire
+                self.num_images_counter = 0
+                threading.Thread(target=self._run, args=(self._stop, self._ended), daemon=True).start()
+            return self._ended
+
+    def stop(self) -> threading.Event:
+        """End the acquisition at once, if there is one; returns what is set when it has ended."""
+        self._stop.set()
+        return self._ended
+
+    def _run(self, stop: threading.Event, ended: threading.Event) -> None:
+        final = DetectorState.Error
+        try:
+            self._acquire(stop)
+            final = DetectorState.Idle
+        except Exception:
+            logger.exception("the acquisition failed")
+            raise
+        finally:
+            self.state = final
+            ended.set()
+
+    def _acquire(self, stop: threading.Event) -> None:
+        limits = {ImageMode.Single: 1, ImageMode.Multiple: max(1, self.num_images)}
+        limit = limits.get(self.image_mode)
+        period = max(self.acquire_time, self.acquire_period)
+        start = time.monotonic()
+        images = self.source.images(_after(self.array_counter))
+        for index in count() if limit is None else range(limit):
+            self.state = DetectorState.Acquire
+            image = next(images)
+            if index == self._fault.stop_after:
+                stop.wait()
+            if stop.wait(max(0.0, start + (index + 1) * period - time.monotonic())):
+                return
+            self.state = DetectorState.Readout
+            self._read_out(image, index)
+            self.state = DetectorState.Waiting
+
+    def _read_out(self, image: NDArray[Any], index: int) -> None:
+        """Frames are numbered whether or not they are published."""
+        self.num_images_counter += 1
+        with self._lock:
+            number = self._array_counter = _after(self._array_counter)
+        if not self.array_callbacks:
+            return
+        if index in self._fault.drop:
+            self.frames_lost += 1
+            return
+        for _ in range(2 if index in self._fault.duplicate else 1):
+            self._publish(image, number, time.time())
+
+
+def _after(number: int) -> int:
+    """The next frame number: a 32-bit signed integer that wraps round."""
+    return (number + 1 + 2**31) % 2**32 - 2**31

@@ -1,0 +1,77 @@
+"""The simulated detector's process: ``python -m apsdm_bluesky.sim.ioc``.
+
+Reads `DetectorSettings` as one line of JSON from stdin, answers ``{"ready": true}`` or ``{"ready": false, "error":
+...}`` in one line on stdout, and serves until stdin ends (its parent died or let go) or SIGTERM comes.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+
+from caproto.asyncio.server import Context
+from pydantic import ValidationError
+
+from apsdm_bluesky.errors import ApsdmError
+
+from ._camera import Camera
+from ._frame_source import open_source
+from ._pva_plugin import PvaPlugin
+from ._records import PORT, DetectorRecords
+from ._settings import DetectorSettings
+
+
+def main() -> int:
+    """Serve one detector; returns the exit code."""
+    try:
+        settings = DetectorSettings.model_validate_json(sys.stdin.buffer.readline())
+        source = open_source(settings.simulation)
+    except (ApsdmError, ValidationError) as error:
+        _answer(ready=False, error=str(error))
+        return 1
+    plugin = PvaPlugin(f"{settings.prefix}Pva1:Image", source, PORT)
+    camera = Camera(source, plugin.publish, settings.fault)
+    try:
+        asyncio.run(_serve(DetectorRecords(settings.prefix, camera, plugin)))
+    finally:
+        camera.stop().wait()
+        plugin.stop()
+    return 0
+
+
+async def _serve(records: DetectorRecords) -> None:
+    loop = asyncio.get_running_loop()
+    end = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, end.set)
+    threading.Thread(target=_drain_stdin, args=(loop, end), daemon=True).start()
+
+    async def announce(_library: object) -> None:
+        _answer(ready=True)
+
+    serving = asyncio.gather(
+        Context(records.pvdb, ["127.0.0.1"]).run(startup_hook=announce),
+        records.refresh_forever(),
+    )
+    ending = asyncio.ensure_future(end.wait())
+    await asyncio.wait([serving, ending], return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        await serving  # it only ends by an error
+    serving.cancel()
+
+
+def _drain_stdin(loop: asyncio.AbstractEventLoop, end: asyncio.Event) -> None:
+    # Not through sys.stdin: a thread that waits in it aborts the interpreter's shutdown.
+    while os.read(0, 4096):
+        pass
+    loop.call_soon_threadsafe(end.set)
+
+
+def _answer(**answer: object) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
