@@ -1,1 +1,32 @@
-"""Room of its own; see docs."""
+"""Pure kernels that turn frames into XPCS and SAXS results: no files, no threads, no network.
+
+Every reduction has the same two methods: `push(batch)` takes the next frames, `result()` tells what is known
+so far. A reduction belongs to one thread at a time. Counts are summed as integers, so any split of the frames
+into batches gives the same result, bit for bit.
+"""
+
+from ._fit import DecayFit, fit_decays
+from ._g2 import MultiTauResult
+from ._hot_pixels import find_hot_pixels
+from ._multitau import MultiTau
+from ._qmap import QMap
+from ._saxs import Saxs, SaxsResult
+from ._scheme import multitau_delays
+from ._series import SeriesReduction, SeriesResult
+from ._stats import FrameStats, FrameStatsResult
+
+__all__ = [
+    "DecayFit",
+    "FrameStats",
+    "FrameStatsResult",
+    "MultiTau",
+    "MultiTauResult",
+    "QMap",
+    "Saxs",
+    "SaxsResult",
+    "SeriesReduction",
+    "SeriesResult",
+    "find_hot_pixels",
+    "fit_decays",
+    "multitau_delays",
+]
