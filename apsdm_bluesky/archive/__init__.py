@@ -1,1 +1,37 @@
-"""Room of its own; see docs."""
+"""The archive: bundles, the state machine of each run's record, the ledger, and the driver of them all."""
+
+from ._archiver import Archiver
+from ._bundle import MANIFEST_SUFFIX, Bundle, make_bundle, manifest_path
+from ._ledger import Ledger, TransitionEntry
+from ._lock import AgentLock
+from ._machine import TABLE, TransitionError, apply, next_instruction
+from ._manifest import decode_manifest, encode_manifest
+from ._record import Evidence, Instruction, Record, State
+from ._requests import Requests
+from ._sources import SourceError
+from ._steps import ArchivePlaces, Steps
+
+__all__ = [
+    "MANIFEST_SUFFIX",
+    "TABLE",
+    "AgentLock",
+    "ArchivePlaces",
+    "Archiver",
+    "Bundle",
+    "Evidence",
+    "Instruction",
+    "Ledger",
+    "Record",
+    "Requests",
+    "SourceError",
+    "State",
+    "Steps",
+    "TransitionEntry",
+    "TransitionError",
+    "apply",
+    "decode_manifest",
+    "encode_manifest",
+    "make_bundle",
+    "manifest_path",
+    "next_instruction",
+]

@@ -1,5 +1,6 @@
 """Callbacks for the RunEngine: what happens to its documents while it runs."""
 
 from ._catalog_writer import CatalogWriter
+from ._globus_archiver import GlobusArchiver
 
-__all__ = ["CatalogWriter"]
+__all__ = ["CatalogWriter", "GlobusArchiver"]

@@ -1,6 +1,6 @@
 """Moving files to an archive and back: the `Transfer` protocol, and a folder as the destination."""
 
-from ._copy import make_folder, publish, sync
+from ._copy import make_folder, sync
 from ._local import LocalFolder
 from ._paths import resolve_inside
 from ._protocol import (
@@ -25,7 +25,6 @@ __all__ = [
     "TransferItem",
     "TransferRequest",
     "make_folder",
-    "publish",
     "resolve_inside",
     "sync",
 ]

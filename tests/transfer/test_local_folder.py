@@ -18,7 +18,6 @@ from apsdm_bluesky.transfer import (
     TransferItem,
     TransferRequest,
 )
-
 from tests.waiting import wait_for
 
 ENDED = (TaskStatus.SUCCEEDED, TaskStatus.FAILED)

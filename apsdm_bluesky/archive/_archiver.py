@@ -1,0 +1,112 @@
+"""Drives every record one step at a time: has the instruction done and records what was observed."""
+
+import logging
+
+from apsdm_bluesky.errors import ApsdmError, ServiceError, StorageError
+
+from ._backoff import Backoff
+from ._events import (
+    Arrived,
+    Blocked,
+    Bundled,
+    BundleLost,
+    DestinationMissing,
+    Event,
+    ReadBack,
+    ReadFailed,
+    SendFailed,
+    SourceDiffers,
+    Waiting,
+)
+from ._ledger import Ledger
+from ._machine import next_instruction
+from ._record import Record, State
+from ._sources import SourceError
+from ._steps import Steps, StoppedError, waiting
+
+log = logging.getLogger(__name__)
+
+_PROGRESS = (Bundled, Arrived, ReadBack)
+_TROUBLE = (Blocked, BundleLost, SendFailed, ReadFailed, DestinationMissing)
+_DONE = (State.VERIFIED, State.RELEASED)
+_STUCK = (State.PARKED, State.QUARANTINED)
+
+
+class Archiver:
+    """Brings the records of `ledger` on their way. Not thread-safe: one agent has one.
+
+    Parameters
+    ----------
+    actor
+        Who the history names.
+    """
+
+    def __init__(self, ledger: Ledger, steps: Steps, *, actor: str) -> None:
+        self._ledger = ledger
+        self._steps = steps
+        self._actor = actor
+        self._backoff = Backoff()
+
+    def advance(self, record: Record) -> bool:
+        """Have the record's next instruction done, once; whether there may be more to do at once.
+
+        Whatever goes wrong stays with this record.
+        """
+        if not self._backoff.over(record.uid):
+            return False
+        try:
+            event = self._observe(record)
+            if event is None:
+                return False
+            after = self._ledger.apply(record.uid, event, actor=self._actor)
+        except StoppedError:
+            return False
+        except StorageError as error:  # of the ledger itself: the step is done again when it can be recorded
+            log.warning("run %s: %s", record.uid, error)
+            self._backoff.delay(record.uid)
+            return False
+        self._settle(after, event)
+        return not isinstance(event, (*_TROUBLE, Waiting))
+
+    def tidy(self) -> None:
+        """Remove what a killed agent left of bundles that are verified."""
+        for record in self._ledger.list(*_DONE):
+            self._remove_local(record)
+
+    def _observe(self, record: Record) -> Event | None:
+        """What the instruction brought, or what hindered it."""
+        try:
+            return self._steps.take(next_instruction(record), record)
+        except SourceError as error:
+            return SourceDiffers(reason=str(error))
+        except ServiceError as error:
+            self._backoff.delay(record.uid)
+            return waiting(record, str(error))
+        except StorageError as error:
+            return Blocked(reason=str(error), needs_person=False)
+        except OSError as error:
+            reason = f"{error.filename}: {error.strerror}; free space or give access there"
+            return Blocked(reason=reason, needs_person=False)
+        except ApsdmError as error:
+            return Blocked(reason=str(error), needs_person=True)
+        except StoppedError:
+            raise
+        except Exception as error:  # a defect that one record brings out must not stop the others
+            log.exception("run %s", record.uid)
+            return Blocked(reason=f"a defect: {error!r}; see the agent's log, then resume", needs_person=True)
+
+    def _settle(self, record: Record, event: Event) -> None:
+        level = logging.WARNING if record.state in _STUCK else logging.INFO
+        log.log(level, "run %s: %s, it is %s %s", record.uid, type(event).__name__, record.state, record.reason)
+        if isinstance(event, _PROGRESS):
+            self._backoff.reset(record.uid)
+        elif isinstance(event, _TROUBLE):
+            self._backoff.delay(record.uid)
+        if record.state in _DONE:
+            self._remove_local(record)
+
+    def _remove_local(self, record: Record) -> None:
+        try:
+            self._steps.remove_local(record)
+        except OSError as error:
+            log.warning("run %s: its local bundle stays until the agent starts again: %s", record.uid, error)

@@ -1,0 +1,182 @@
+"""Bundles: a run, its analyses and their files in one tar, and a manifest beside it."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from apsdm_bluesky.errors import StorageError
+from apsdm_bluesky.model import ArchivedRun, BundleMember, Manifest
+from apsdm_bluesky.spool import RunFile
+from apsdm_bluesky.transfer import make_folder, sync
+
+from ._manifest import SCHEMA, TOOL, encode_manifest
+from ._sources import SourceFile, raw_files
+from ._tar import SourceChangedError, TarWriter
+
+MANIFEST_SUFFIX = ".manifest.json"
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A bundle on the local disk."""
+
+    tar: Path
+    manifest_file: Path
+    manifest: Manifest
+    manifest_size: int
+    manifest_sha256: str
+
+
+def manifest_path(tar: str) -> str:
+    """The path of the manifest that lies beside the tar of the path `tar`."""
+    return tar.removesuffix(".tar") + MANIFEST_SUFFIX
+
+
+def make_bundle(
+    runs: Sequence[RunFile],
+    *,
+    folder: Path,
+    destination: str,
+    collection: str,
+    roots: Sequence[Path],
+    progress: Callable[[int], None],
+) -> Bundle:
+    """Bundle runs, the raw one first, into `folder`. A bundle of that name from before is replaced.
+
+    The tar and the manifest are the same byte for byte as long as the sources are. Files are only read.
+
+    Parameters
+    ----------
+    destination
+        The tar's path at the destination; its last part is the name here.
+    roots
+        Raw files are taken from these folders only.
+    progress
+        Gets the number of bytes taken, chunk by chunk; what it raises ends the bundling.
+
+    Raises
+    ------
+    SourceError
+        The files are not what the documents say.
+    StorageError
+        No space, no permission, or sources that do not come to rest. Nothing is left behind.
+    """
+    tar = folder / destination.rsplit("/", 1)[-1]
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(SourceChangedError), _storage_errors(folder):
+            make_folder(folder)
+            writer, members = _write_tar(tar, runs, roots, progress)
+            manifest = _describe(runs, members, writer, tar.name, destination, collection)
+            return _write_manifest(tar, manifest)
+    raise StorageError(
+        f"{tar.name}: its files are changed all the time; stop what writes them under {roots[0]}"
+    )
+
+
+def _write_tar(
+    tar: Path, runs: Sequence[RunFile], roots: Sequence[Path], progress: Callable[[int], None]
+) -> tuple[TarWriter, list[BundleMember]]:
+    raw = raw_files(runs, roots)
+    sources = sorted([*_document_files(runs), *raw], key=lambda file: file.name.encode())
+    with _part_of(tar) as part, TarWriter(part, progress) as writer:
+        members = [writer.add(source) for source in sources]
+        if raw_files(runs, roots) != raw:
+            raise SourceChangedError(f"{tar.name}: files were changed while they were bundled")
+        writer.finish()
+    return writer, members
+
+
+def _document_files(runs: Sequence[RunFile]) -> Iterator[SourceFile]:
+    """The runs' documents as they stand in the spool. Their files only grow: what is there now is taken."""
+    for run in runs:
+        yield SourceFile(
+            name=f"documents/{run.uid}.jsonl",
+            path=run.path,
+            size=run.complete_size(),
+            mtime_ns=run.path.stat().st_mtime_ns,
+        )
+
+
+def _describe(
+    runs: Sequence[RunFile],
+    members: Sequence[BundleMember],
+    writer: TarWriter,
+    name: str,
+    destination: str,
+    collection: str,
+) -> Manifest:
+    archived = tuple(_archived_run(run) for run in runs)
+    start = archived[0].start
+    return Manifest(
+        schema=SCHEMA,
+        tool=TOOL,
+        runs=archived,
+        proposal=_text(start.get("proposal")),
+        esaf=_text(start.get("esaf")),
+        members=tuple(members),
+        bundle=name,
+        size=writer.size,
+        sha256=writer.sha256,
+        md5=writer.md5,
+        part=1,
+        parts=1,
+        collection=collection,
+        path=destination,
+    )
+
+
+def _archived_run(run: RunFile) -> ArchivedRun:
+    """With the documents in the spool's own JSON, so that numpy values stay what they are."""
+    with run.path.open("rb") as file:
+        first = json.loads(file.readline())[1]
+        last = first
+        for line in file:
+            if line.startswith(b'["stop",'):
+                last = json.loads(line)[1]
+    return ArchivedRun(uid=run.uid, start=first, stop=None if last is first else last)
+
+
+def _write_manifest(tar: Path, manifest: Manifest) -> Bundle:
+    data = encode_manifest(manifest)
+    target = tar.with_name(manifest_path(tar.name))
+    with _part_of(target) as part:
+        part.write_bytes(data)
+        sync(part)
+    return Bundle(
+        tar=tar,
+        manifest_file=target,
+        manifest=manifest,
+        manifest_size=len(data),
+        manifest_sha256=hashlib.sha256(data).hexdigest(),
+    )
+
+
+@contextlib.contextmanager
+def _part_of(target: Path) -> Iterator[Path]:
+    """A file beside `target` that takes its place when all went well, and is gone otherwise."""
+    part = target.with_name(f"{target.name}.part")
+    part.unlink(missing_ok=True)
+    try:
+        yield part
+        part.replace(target)
+        sync(target.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _storage_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or folder
+        raise StorageError(f"{place}: {error.strerror}; free space or give access there") from error
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,149 @@
+"""Which files belong to a run: those its documents refer to, checked against what the documents say."""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from apsdm_bluesky.errors import FormatError
+from apsdm_bluesky.spool import RunFile
+
+from ._extent import check_extent
+
+_ZARR_GROUP_FILES = ("zarr.json", ".zgroup", ".zattrs")
+
+
+class SourceError(FormatError):
+    """The files are not what the documents say, or the documents refer to what may not be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """A file to be bundled as it stands now: `name` is its path in the bundle, `size` in bytes."""
+
+    name: str
+    path: Path
+    size: int
+    mtime_ns: int
+
+
+def raw_files(runs: Sequence[RunFile], roots: Sequence[Path]) -> list[SourceFile]:
+    """The files that the runs' stream_resource documents refer to, sorted by name.
+
+    Parameters
+    ----------
+    roots
+        Only files under these folders are taken; links are not followed.
+
+    Raises
+    ------
+    SourceError
+        A file is missing, shorter than the stream_datum documents say, or outside of `roots`.
+    """
+    found: dict[str, SourceFile] = {}
+    for run in runs:
+        for resource, rows in _resources(run):
+            for file in _files_of(resource, rows, roots):
+                found[file.name] = file
+    return sorted(found.values(), key=lambda file: file.name.encode())
+
+
+def _resources(run: RunFile) -> list[tuple[Mapping[str, Any], int]]:
+    """Each stream_resource document of a run, and how many rows its stream_datum documents claim."""
+    resources: dict[str, Mapping[str, Any]] = {}
+    rows: dict[str, int] = {}
+    try:
+        for name, doc in run.documents():
+            if name == "stream_resource":
+                resources[doc["uid"]] = doc
+            elif name == "stream_datum":
+                key = doc["stream_resource"]
+                rows[key] = max(rows.get(key, 0), int(doc["indices"]["stop"]))
+            elif name == "resource":
+                raise SourceError(
+                    f"run {run.uid}: 'resource' documents cannot be archived; use stream_resource"
+                )
+    except (KeyError, TypeError, ValueError) as error:
+        raise SourceError(f"run {run.uid}: a malformed document of external data ({error!r})") from error
+    unknown = rows.keys() - resources.keys()
+    if unknown:
+        raise SourceError(f"run {run.uid}: stream_datum documents refer to the unknown {sorted(unknown)}")
+    return [(doc, rows.get(key, 0)) for key, doc in resources.items()]
+
+
+def _files_of(resource: Mapping[str, Any], rows: int, roots: Sequence[Path]) -> Iterator[SourceFile]:
+    path, root = _locate(str(resource.get("uri")), roots)
+    files = list(_walk(path))
+    parameters = resource.get("parameters")
+    try:
+        check_extent(
+            path,
+            files,
+            str(resource.get("mimetype")),
+            parameters if isinstance(parameters, dict) else {},
+            rows,
+        )
+    except FormatError as error:
+        raise SourceError(str(error)) from error
+    for file in (*files, *_group_files(path, root)):
+        info = file.lstat()
+        yield SourceFile(
+            name=_member_name(file, root), path=file, size=info.st_size, mtime_ns=info.st_mtime_ns
+        )
+
+
+def _locate(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
+    """The path of a file URI and the root it lies under, without links."""
+    parts = urlsplit(uri)
+    path = unquote(parts.path)
+    plain = (
+        parts.scheme == "file"
+        and parts.netloc in ("", "localhost")
+        and not parts.query
+        and not parts.fragment
+    )
+    if not plain or not path.startswith("/") or "\0" in path or ".." in path.split("/"):
+        raise SourceError(f"{uri!r} is refused; only plain file://localhost/ URIs can be archived")
+    place = Path(path).resolve()
+    for root in (folder.resolve() for folder in roots):
+        if place != root and place.is_relative_to(root):
+            return place, root
+    allowed = ", ".join(str(root) for root in roots)
+    raise SourceError(f"{uri!r} is refused; it lies outside of the raw data folders ({allowed})")
+
+
+def _walk(path: Path) -> Iterator[Path]:
+    """The plain files at or under `path`."""
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            for child in sorted(os.scandir(path), key=lambda entry: entry.name):
+                yield from _walk(Path(child.path))
+            return
+    except FileNotFoundError as error:
+        raise SourceError(f"{error.filename}: is missing, but the documents refer to it") from error
+    if not stat.S_ISREG(mode):
+        raise SourceError(f"{path}: is a link or no plain file; put the file itself there")
+    yield path
+
+
+def _group_files(path: Path, root: Path) -> Iterable[Path]:
+    """The metadata of the Zarr groups that the array `path` is a member of: without it the group is lost."""
+    for folder in path.parents:
+        if folder == root or not any((folder / name).exists() for name in _ZARR_GROUP_FILES):
+            return
+        for name in _ZARR_GROUP_FILES:
+            if (folder / name).is_file() and not (folder / name).is_symlink():
+                yield folder / name
+
+
+def _member_name(file: Path, root: Path) -> str:
+    name = f"raw/{file.relative_to(root).as_posix()}"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise SourceError(f"{name!r}: its name is no UTF-8; rename it and correct the documents") from None
+    return name
