@@ -74,7 +74,8 @@ class Catalogue:
             self._container(container).delete_contents(run_uid, recursive=True, external_only=False)
 
     def writer(self, container: str, batch_size: int) -> "RunWriter":
-        """A writer for one run, which writes after every `batch_size` events."""
+        """A writer for one run from its start, which writes after every `batch_size` events."""
+        self._last_append = b""  # a run that is delivered again repeats its appends, rightly
         with _meaning_of_errors(FailedError):
             return RunWriter(_tiled_writer(self._container(container), batch_size))
 
@@ -100,7 +101,7 @@ class Catalogue:
 
 
 def _tiled_writer(container: Any, batch_size: int) -> TiledWriter:
-    """Arrays of any size as arrays: in a table a small one comes back as text, and two dimensions are refused."""
+    """Every array as an array: from a table a small one comes back as text, two dimensions are refused."""
     return TiledWriter(container, batch_size=batch_size, max_array_size=0)
 
 

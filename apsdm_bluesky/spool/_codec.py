@@ -84,7 +84,10 @@ def _encode_array(value: np.ndarray[Any, Any], where: str) -> list[Any]:
         )
     if isinstance(value, np.ma.MaskedArray):
         raise FormatError(f"{where}: a masked array cannot be stored; store its data and mask")
-    descr = np.lib.format.dtype_to_descr(value.dtype)
+    try:
+        descr = np.lib.format.dtype_to_descr(value.dtype)
+    except ValueError as error:
+        raise FormatError(f"{where}: an array of dtype {value.dtype} cannot be stored ({error})") from error
     return [descr, value.shape, base64.b64encode(value.tobytes()).decode()]
 
 
@@ -118,7 +121,10 @@ def _as_descr(descr: Any) -> Any:
     """JSON made lists of the tuples that numpy wants in a structured dtype's description."""
     if isinstance(descr, str):
         return descr
-    return [(field[0], _as_descr(field[1]), *map(tuple, field[2:])) for field in descr]
+    return [
+        (tuple(name) if isinstance(name, list) else name, _as_descr(kind), *map(tuple, shape))
+        for name, kind, *shape in descr
+    ]
 
 
 _DECODERS: dict[str, Callable[[Any], Any]] = {

@@ -20,9 +20,9 @@ class Delivery:
     """Delivers a session's runs to the Tiled server at `uri`.
 
     Runs whose start document has the key `raw_uid` (analyses) go to `/processed`, all others to `/raw`. A run
-    that is being taken appears event by event; one that has stopped is delivered in bulk. After an error a run
-    is removed from the server and delivered again as a whole, from the disk, until the server has it or refuses
-    it for good (`RunFile.refused`).
+    that is being taken appears event by event; one that has stopped is delivered in bulk. After an error a
+    run is removed from the server and delivered again as a whole, from the disk, until the server has it or
+    refuses it for good (`RunFile.refused`).
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """Data types of arrays, so that they come back from the catalogue equal to the bit.
 
-A descriptor may leave out `dtype_numpy`; Tiled's writer then stores every array as float64. The first event knows.
+A descriptor may leave out `dtype_numpy`; Tiled's writer then stores every array as float64. The first event
+knows better.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ Document = tuple[str, dict[str, Any]]
 
 
 class DtypeCompleter:
-    """Holds a descriptor that lacks the dtype of an array back until its first event, and completes it from that."""
+    """Holds a descriptor that lacks an array's dtype back until its first event, which completes it."""
 
     def __init__(self) -> None:
         self._held: dict[str, dict[str, Any]] = {}

@@ -6,7 +6,7 @@ from apsdm_bluesky.errors import StorageError
 from apsdm_bluesky.spool._catalogue import Catalogue, FailedError
 from apsdm_bluesky.spool._runfile import RunFile
 
-_SLICE = 100  # documents before other runs have their turn
+_SLICE = 20  # documents before other runs have their turn
 _BATCH_EVENTS = 10_000
 _BATCH_BYTES = 64 << 20
 
