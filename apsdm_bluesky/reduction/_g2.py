@@ -46,8 +46,10 @@ class MultiTauResult:
         beyond; all NaN below 32 pixels.
     frames
         Number of frames reduced.
-    q
-        Shape (nq,), in the q-map's unit.
+    q, static_q
+        Shape (nq,) and (ns,), in the q-map's unit: of dynamic and of static bins.
+    parents
+        Shape (ns,), int64: the dynamic bin (from 1) of each static bin, 0 where it holds no pixel.
     """
 
     delays: NDArray[np.int64]
@@ -58,6 +60,8 @@ class MultiTauResult:
     jackknife: Floats
     frames: int
     q: Floats
+    static_q: Floats
+    parents: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +77,7 @@ class G2Averages:
     """Averages over the pixels of static bins, then over dynamic bins; also without each jackknife group."""
 
     def __init__(self, qmap: QMap, groups: int) -> None:
-        self._q = qmap.q
+        self._q, self._static_q, self._parents = qmap.q, qmap.static_q, qmap.parents
         self._groups = groups
         self._dynamic = qmap.dynamic.ravel()[qmap.pixels].astype(np.int64) - 1
         static = qmap.static.ravel()[qmap.pixels].astype(np.int64) - 1
@@ -82,7 +86,7 @@ class G2Averages:
         self._cells = static * groups + group
         self._cell_shape = (len(qmap.static_q), groups)
         self._cell_pixels = self._per_cell(np.ones(len(static)))
-        self._members = (qmap.parents == np.arange(1, len(qmap.q) + 1)[:, np.newaxis]).astype(np.float64)
+        self._members = (self._parents == np.arange(1, len(qmap.q) + 1)[:, np.newaxis]).astype(np.float64)
 
     def result(self, delays: Iterable[Delay], frames: int) -> MultiTauResult:
         """The result of the given delays."""
@@ -103,6 +107,8 @@ class G2Averages:
             jackknife=jackknife,
             frames=frames,
             q=self._q,
+            static_q=self._static_q,
+            parents=self._parents,
         )
 
     def _per_cell(self, values: NDArray[np.generic]) -> Floats:

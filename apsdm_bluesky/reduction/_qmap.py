@@ -72,7 +72,10 @@ class QMap:
         r_max: float | None = None,
         mask: NDArray[np.bool_] | None = None,
     ) -> "QMap":
-        """Contiguous rings of equal width about the beam centre; q is their pixels' mean radius [px].
+        """Contiguous rings of equal width about the beam centre, q in pixels.
+
+        A static ring's q is the mean radius of its pixels (masked ones included), a dynamic ring's the mean
+        of its static rings: as g2 is the unweighted mean over static bins.
 
         Parameters
         ----------
@@ -105,12 +108,13 @@ class QMap:
         static = np.digitize(radius, edges)
         static[static == len(edges)] = 0
         dynamic = -(-static // static_per_dynamic)
+        static_q = _mean_radius(radius, static, edges)
         return cls(
             dynamic=dynamic.astype(np.int32),
             static=static.astype(np.int32),
             mask=np.ones(shape, bool) if mask is None else _boolean(mask, shape, "the mask"),
-            q=_mean_radius(radius, dynamic, edges[::static_per_dynamic]),
-            static_q=_mean_radius(radius, static, edges),
+            q=static_q.reshape(dynamic_bins, static_per_dynamic).mean(axis=1),
+            static_q=static_q,
             unit="px",
             center=(float(center[0]), float(center[1])),
         )
