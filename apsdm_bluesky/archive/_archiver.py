@@ -97,7 +97,9 @@ class Archiver:
 
     def _settle(self, record: Record, event: Event) -> None:
         level = logging.WARNING if record.state in _STUCK else logging.INFO
-        log.log(level, "run %s: %s, it is %s %s", record.uid, type(event).__name__, record.state, record.reason)
+        log.log(
+            level, "run %s: %s, it is %s %s", record.uid, type(event).__name__, record.state, record.reason
+        )
         if isinstance(event, _PROGRESS):
             self._backoff.reset(record.uid)
         elif isinstance(event, _TROUBLE):

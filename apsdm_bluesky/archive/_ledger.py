@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from apsdm_bluesky.errors import StorageError
 from apsdm_bluesky.transfer import make_folder
@@ -135,8 +135,10 @@ class Ledger:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, OperationalError) as error:
-            cause = error.orig if isinstance(error, OperationalError) else error.strerror
+        except IntegrityError:
+            raise
+        except (OSError, DBAPIError) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error.strerror
             raise StorageError(
                 f"{self._path}: {cause}; free space or give access, the archive goes on by itself"
             ) from error

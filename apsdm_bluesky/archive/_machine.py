@@ -76,6 +76,8 @@ class Transition:
     ----------
     to
         The new state; None: the state that a parked record goes on from.
+    needs, lacks
+        A field of the record that must be known, or not yet known, for the event to be possible.
     clears
         Fields of the record that are no longer true.
     fits
@@ -85,6 +87,8 @@ class Transition:
     """
 
     to: State | None
+    needs: str | None = None
+    lacks: str | None = None
     clears: tuple[str, ...] = ()
     fits: Callable[[Record, Any], str] | None = None
     resume_at: State | None = None
@@ -97,19 +101,22 @@ TABLE: Mapping[tuple[State, type[Event]], Transition] = {
     (State.QUEUED, Bundled): Transition(State.BUNDLED),
     (State.QUEUED, SourceDiffers): Transition(State.QUARANTINED),
     (State.BUNDLED, BundleLost): Transition(State.QUEUED, clears=_BUNDLE),
-    (State.BUNDLED, SendPrepared): Transition(State.BUNDLED),
-    (State.BUNDLED, SendAccepted): Transition(State.SUBMITTED),
+    (State.BUNDLED, SendPrepared): Transition(State.BUNDLED, lacks="submission_id"),
+    (State.BUNDLED, SendAccepted): Transition(State.SUBMITTED, needs="submission_id"),
     (State.SUBMITTED, SendFailed): Transition(State.BUNDLED, clears=_SEND),
     (State.SUBMITTED, SendRefused): Transition(State.PARKED, clears=_SEND, resume_at=State.BUNDLED),
     (State.SUBMITTED, DestinationMissing): Transition(State.BUNDLED, clears=_SEND),
     (State.SUBMITTED, Arrived): Transition(State.COPIED, fits=_fits_size_and_md5),
     (State.COPIED, MigratedToTape): Transition(State.ON_TAPE),
     **{(state, DestinationMissing): Transition(State.BUNDLED, clears=_SEND) for state in _DELIVERED},
-    **{(state, ReadPrepared): Transition(state) for state in _DELIVERED},
-    **{(state, ReadAccepted): Transition(state) for state in _DELIVERED},
+    **{(state, ReadPrepared): Transition(state, lacks="read_submission_id") for state in _DELIVERED},
+    **{(state, ReadAccepted): Transition(state, needs="read_submission_id") for state in _DELIVERED},
     **{(state, ReadFailed): Transition(state, clears=_READ) for state in _DELIVERED},
     **{(state, ReadRefused): Transition(State.PARKED, clears=_READ) for state in _DELIVERED},
-    **{(state, ReadBack): Transition(State.VERIFIED, fits=_fits_sha256) for state in _DELIVERED},
+    **{
+        (state, ReadBack): Transition(State.VERIFIED, needs="read_task_id", fits=_fits_sha256)
+        for state in _DELIVERED
+    },
     **{(state, Md5Told): Transition(State.VERIFIED, fits=_fits_md5) for state in _DELIVERED},
     (State.VERIFIED, LocalRemoved): Transition(State.RELEASED),
     **{(state, Waiting): Transition(state) for state in _WORKING},
@@ -128,8 +135,8 @@ def apply(record: Record, event: Event) -> Record:
         The event cannot happen in the record's state.
     """
     transition = TABLE.get((record.state, type(event)))
-    if transition is None:
-        raise TransitionError(f"run {record.uid}: {type(event).__name__} cannot happen in {record.state}")
+    if transition is None or not _possible(transition, record):
+        raise TransitionError(f"run {record.uid}: {type(event).__name__} cannot happen in {record.state} now")
     wrong = transition.fits(record, event) if transition.fits else ""
     if wrong:
         advice = "move what is wrong there away, then resume: it is sent and read again"
@@ -162,6 +169,11 @@ def next_instruction(record: Record) -> Instruction:
 
 _QUIET: dict[str, Any] = {"reason": "", "needs_person": False}
 _DEFAULTS = {entry.name: entry.default for entry in dataclasses.fields(Record)}
+
+
+def _possible(transition: Transition, record: Record) -> bool:
+    needed = transition.needs is None or getattr(record, transition.needs) is not None
+    return needed and (transition.lacks is None or getattr(record, transition.lacks) is None)
 
 
 def _names(message: Record | Event) -> set[str]:

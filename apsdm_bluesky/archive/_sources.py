@@ -1,18 +1,20 @@
 """Which files belong to a run: those its documents refer to, checked against what the documents say."""
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from apsdm_bluesky.errors import FormatError
 from apsdm_bluesky.spool import RunFile
 
 from ._extent import check_extent
 
+_FILE_URI = re.compile(r"file://(?:localhost)?(?P<path>/[^?#]+)")
 _ZARR_GROUP_FILES = ("zarr.json", ".zgroup", ".zattrs")
 
 
@@ -97,15 +99,9 @@ def _files_of(resource: Mapping[str, Any], rows: int, roots: Sequence[Path]) -> 
 
 def _locate(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
     """The path of a file URI and the root it lies under, without links."""
-    parts = urlsplit(uri)
-    path = unquote(parts.path)
-    plain = (
-        parts.scheme == "file"
-        and parts.netloc in ("", "localhost")
-        and not parts.query
-        and not parts.fragment
-    )
-    if not plain or not path.startswith("/") or "\0" in path or ".." in path.split("/"):
+    match = _FILE_URI.fullmatch(uri)
+    path = unquote(match["path"]) if match else ""
+    if not path or "\0" in path or ".." in path.split("/"):
         raise SourceError(f"{uri!r} is refused; only plain file://localhost/ URIs can be archived")
     place = Path(path).resolve()
     for root in (folder.resolve() for folder in roots):
