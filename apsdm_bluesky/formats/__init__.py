@@ -1,6 +1,7 @@
 """Files in and out."""
 
 from ._frames import read_frames
+from ._qmap import read_qmap
 from ._zarr_frames import ZarrFrameWriter, chunk_frames
 
-__all__ = ["ZarrFrameWriter", "chunk_frames", "read_frames"]
+__all__ = ["ZarrFrameWriter", "chunk_frames", "read_frames", "read_qmap"]

@@ -47,6 +47,7 @@ class QMap:
     center: Center
 
     def __post_init__(self) -> None:
+        _check_center(self.center)
         mask = _boolean(self.mask, np.shape(self.mask), "the mask")
         fields: dict[str, NDArray[Any]] = {
             "mask": mask.copy(),
@@ -96,8 +97,7 @@ class QMap:
         """
         if dynamic_bins < 1 or static_per_dynamic < 1:
             raise ReductionError(f"{dynamic_bins} rings of {static_per_dynamic}: each must be 1 or more")
-        if not np.isfinite(center).all():
-            raise ReductionError(f"beam centre {center}: give two finite numbers, (column, row) in pixels")
+        _check_center(center)
         y, x = np.indices(shape)
         radius = np.hypot(x - center[0], y - center[1])
         outer = _outer_radius(shape, center) if r_max is None else r_max
@@ -154,6 +154,11 @@ class QMap:
         ):
             digest.update(np.ascontiguousarray(array, dtype).tobytes())
         return digest.hexdigest()
+
+
+def _check_center(center: Center) -> None:
+    if not np.isfinite(center).all():
+        raise ReductionError(f"beam centre {center}: give two finite numbers, (column, row) in pixels")
 
 
 def _boolean(array: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.bool_]:
