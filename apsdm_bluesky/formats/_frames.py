@@ -25,9 +25,9 @@ _UNREADABLE = (
 def read_frames(path: Path) -> NDArray[Any]:
     """The frames of a file, shape (n, ny, nx), dtype uint8, uint16 or uint32.
 
-    A `.npy` is mapped, not read, so it may be larger than the memory. A `.zip` must hold one `.npy`, a `.npz` one 3-D
-    array. A 2-D array is one frame. Signed integers without negative values are taken as unsigned. Nothing in the
-    file is executed (no pickles) and nothing is unpacked to disk.
+    A `.npy` is mapped, not read, so it may be larger than the memory. A `.zip` or `.npz` must hold one 3-D
+    array, or one array. A 2-D array is one frame. Signed integers without negative values are taken as
+    unsigned. Nothing in the file is executed (no pickles) and nothing is unpacked to disk.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def _loaded(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
         if archive.getinfo(name).file_size < declared:
             raise FormatError(f"{path}: {name} is truncated; give an intact file")
         frames = np.empty(shape[::-1] if fortran else shape, dtype)
-        buffer = memoryview(frames.reshape(-1).view(np.uint8))
+        buffer = frames.reshape(-1).view(np.uint8).data
         filled = 0
         while count := member.readinto(buffer[filled : filled + (1 << 24)]):  # type: ignore[attr-defined]
             filled += count

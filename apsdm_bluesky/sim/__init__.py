@@ -1,4 +1,4 @@
-"""A simulated beamline with a known answer: a diffusing sample, and an areaDetector IOC in a process of its own.
+"""A simulated beamline with a known answer: a diffusing sample, and an areaDetector IOC in its own process.
 
 Importing this room loads no EPICS library, for `isolate_epics` must run before they are.
 """

@@ -42,16 +42,17 @@ class DetectorState(IntEnum):
 class Camera:
     """Takes one acquisition at a time, in a thread. The settings are those of a freshly started IOC.
 
-    An acquisition takes over `acquire_time`, `acquire_period`, `num_images` and `image_mode` as they are at its start;
-    `array_callbacks` and `array_counter` act at once. Frames are due at fixed times after the start, so a late
-    one delays none after it.
+    An acquisition takes over `acquire_time`, `acquire_period`, `num_images` and `image_mode` as they are at
+    its start; `array_callbacks` and `array_counter` act at once. Frames are due at fixed times after the
+    start, so a late one delays none after it.
 
     Parameters
     ----------
     source
         Gives the images.
     publish
-        Called with each frame in the acquisition's thread, unless `array_callbacks` is off or a fault says otherwise.
+        Called with each frame in the acquisition's thread, unless `array_callbacks` is off or a fault
+        says otherwise.
     fault
         Losses to inject.
     """

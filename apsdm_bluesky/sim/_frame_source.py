@@ -26,8 +26,8 @@ class FrameSource:
     dtype
         Of every image.
     images
-        From the frame number of an acquisition's first frame to its images, shape (ny, nx). An image is valid until
-        the next one is taken.
+        From the frame number of an acquisition's first frame to its images, shape (ny, nx). An image is valid
+        until the next one is taken.
     """
 
     shape: tuple[int, int]

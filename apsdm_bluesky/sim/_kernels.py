@@ -1,8 +1,8 @@
-"""The compiled inner loops of the speckle simulation: counter-based random numbers, AR(1) fields, Poisson counts.
+"""The compiled loops of the speckle simulation: counter-based random numbers, AR(1) fields, Poisson counts.
 
-Every random number is a hash of (series, frame, pixel), so a frame does not depend on how frames are asked for.
-One 64-bit word serves one pixel of one frame: 12 + 12 bits select two normal variates from a table of quantiles,
-24 bits are the uniform variate that becomes a Poisson count.
+Every random number is a hash of (series, frame, pixel), so a frame does not depend on how frames are asked
+for. One 64-bit word serves one pixel of one frame: 12 + 12 bits select two normal variates from a table of
+quantiles, 24 bits are the uniform variate that becomes a Poisson count.
 """
 
 import math
@@ -28,8 +28,8 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 def normal_table() -> NDArray[np.float32]:
     """Equally probable values of a normal variate, shape (4096,), with exact second and fourth moments.
 
-    Quantiles at the middle of their cells lack the far tails. The outermost pair and the scale are solved for so
-    that the moments are 1 and 3. Fourth cumulants add, so an AR(1) field keeps the contrast of a Gaussian one.
+    Quantiles at the middle of their cells lack the far tails. The outermost pair and the scale are solved for
+    so that the moments are 1 and 3. Fourth cumulants add, so an AR(1) field keeps a Gaussian one's contrast.
     """
     n = _NORMALS
     inner = ndtri((np.arange(n // 2, n - 1) + 0.5) / n)
@@ -68,7 +68,7 @@ def _inverted(mean, u):  # type: ignore[no-untyped-def]
 
 @numba.njit
 def _rejected(mean, word):  # type: ignore[no-untyped-def]
-    """Poisson count by transformed rejection: algorithm PTRS of Hoermann, Insurance: Math. Econ. 12 (1993) 39."""
+    """Poisson count by rejection: algorithm PTRS of Hoermann, Insurance: Math. Econ. 12 (1993) 39."""
     b = 0.931 + 2.53 * math.sqrt(mean)
     a = -0.059 + 0.02483 * b
     inverse_alpha = 1.1239 + 1.1328 / (b - 3.4)

@@ -38,8 +38,8 @@ _isolated: _Isolation | None = None
 def isolate_epics(ports: Sequence[int] | None = None) -> dict[str, str]:
     """Confine EPICS of this process and its children to loopback, on ports that no other process has.
 
-    Sets the environment of libca (pyepics), pvAccessCPP (pvapy) and caproto. To be called before the first of them is
-    loaded; a second call changes nothing.
+    Sets the environment of libca (pyepics), pvAccessCPP (pvapy) and caproto. To be called before the first of
+    them is loaded; a second call changes nothing.
 
     Parameters
     ----------

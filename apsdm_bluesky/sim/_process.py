@@ -123,14 +123,14 @@ def _spawn(ports: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
 
 
 def _tell(process: subprocess.Popen[bytes], settings: DetectorSettings) -> None:
-    stdin = cast(IO[bytes], process.stdin)
+    stdin = cast("IO[bytes]", process.stdin)
     with suppress(BrokenPipeError):  # it ended at once: `_await_ready` says why
         stdin.write(settings.model_dump_json().encode() + b"\n")
         stdin.flush()
 
 
 def _await_ready(process: subprocess.Popen[bytes], prefix: str, log: IO[bytes]) -> None:
-    stdout = cast(IO[bytes], process.stdout)
+    stdout = cast("IO[bytes]", process.stdout)
     readable, _, _ = select.select([stdout], [], [], _START_TIMEOUT_S)
     if not readable:
         raise AcquisitionError(
@@ -154,7 +154,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     """End of input asks it to leave; a process that does not is killed."""
     with process:  # closes the pipes and reaps it
         with suppress(BrokenPipeError):
-            cast(IO[bytes], process.stdin).close()
+            cast("IO[bytes]", process.stdin).close()
         try:
             process.wait(_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -68,7 +68,7 @@ class PvaPlugin:
 
 
 def _frame_without_image(source: FrameSource, scalar: Any) -> Any:
-    """All that is the same in every frame. The fields that follow from nothing are as the real plug-in sends them."""
+    """All that is the same in every frame."""
     ny, nx = source.shape
     size = ny * nx * source.dtype.itemsize
     frame = pvaccess.NtNdArray()

@@ -1,7 +1,7 @@
 """The Channel Access records of a simulated areaDetector IOC: views of a camera and its PVA plug-in.
 
-Readbacks are looked up in the camera fifty times a second, and after every put, so that a put that has completed is
-seen. Counters may lag by 20 ms while frames run, and are exact when Acquire has ended.
+Readbacks are looked up in the camera fifty times a second, and before a put completes. Counters may lag by
+20 ms while frames run, and are exact when Acquire has ended.
 """
 
 import asyncio

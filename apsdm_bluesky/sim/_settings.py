@@ -12,13 +12,23 @@ Index = Annotated[int, Field(ge=0)]
 
 
 class Fault(BaseModel):
-    """Losses to inject into every acquisition, for tests. Indices count from the acquisition's first frame."""
+    """Losses to inject into every acquisition, for tests. Indices count from its first frame.
+
+    Parameters
+    ----------
+    drop
+        Frames that are never published, but counted in DroppedArrays_RBV.
+    duplicate
+        Frames that are published twice with the same id.
+    stop_after
+        The camera stalls after so many frames, until it is stopped.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    drop: frozenset[Index] = Field(frozenset(), description="never published; counted in DroppedArrays_RBV")
-    duplicate: frozenset[Index] = Field(frozenset(), description="published twice with the same id")
-    stop_after: Annotated[int, Field(ge=0)] | None = Field(None, description="stall after so many frames")
+    drop: frozenset[Index] = frozenset()
+    duplicate: frozenset[Index] = frozenset()
+    stop_after: Index | None = None
 
 
 class DetectorSettings(BaseModel):

@@ -18,12 +18,13 @@ _table = functools.cache(normal_table)
 class SpeckleSample:
     """Speckle whose intensity correlation is known: ``g2(tau) = 1 + contrast * exp(-2 gamma(r) tau)``.
 
-    Each pixel is a speckle of its own. Its field is a complex Gaussian AR(1) process with ``<|E|^2> = 1`` and
-    ``|g1(tau)| = exp(-gamma tau)``, tau in frames (Brownian motion: J. W. Goodman, Speckle Phenomena in Optics,
-    2007, and ``gamma = diffusion * r^2``). Its intensity is ``mean * ((1 - sqrt(contrast)) + sqrt(contrast) |E|^2)``:
-    a flat incoherent part lowers the contrast and leaves the decay a single exponential. Counts are Poisson,
-    uint16, and saturate at 65535. The mean falls with r as a Lorentzian, from `mean_counts` at the rim of the beam
-    stop to about half of it at the edge of the detector. Beam stop and dead pixels read 0.
+    Each pixel is a speckle of its own. Its field E is a complex Gaussian AR(1) process with ``<|E|^2> = 1``
+    and ``|g1(tau)| = exp(-gamma tau)``, tau in frames, ``gamma = diffusion * r^2`` (Brownian motion: Berne
+    and Pecora, Dynamic Light Scattering, 1976). Its intensity is
+    ``mean * ((1 - sqrt(contrast)) + sqrt(contrast) * |E|^2)``: a flat incoherent part lowers the contrast and
+    leaves the decay a single exponential. Counts are Poisson, uint16, and saturate at 65535. The mean falls
+    with r as a Lorentzian, from `mean_counts` at the rim of the beam stop to about half of it at the edge of
+    the detector. Beam stop and dead pixels read 0.
 
     Attributes
     ----------
@@ -63,7 +64,7 @@ class SpeckleSample:
         return self._diffusion * np.square(r)
 
     def series(self, first_id: int) -> "SpeckleSeries":
-        """The frames of one acquisition, in order. They depend on the seed, `first_id` and their index only."""
+        """The frames of one acquisition, in order: they depend only on the sample, `first_id` and index."""
         return SpeckleSeries(self._seed, first_id, self.mean, self._decay, self._contrast_root)
 
 

@@ -1,7 +1,7 @@
 """The simulated detector's process: ``python -m apsdm_bluesky.sim.ioc``.
 
-Reads `DetectorSettings` as one line of JSON from stdin, answers ``{"ready": true}`` or ``{"ready": false, "error":
-...}`` in one line on stdout, and serves until stdin ends (its parent died or let go) or SIGTERM comes.
+Reads `DetectorSettings` as one line of JSON from stdin, answers ``{"ready": true}`` or ``{"ready": false,
+"error": ...}`` in one line on stdout, and serves until stdin ends (its parent died or let go) or SIGTERM.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from typing import Any
 
 from caproto.asyncio.server import Context
 from pydantic import ValidationError
@@ -34,14 +35,13 @@ def main() -> int:
     plugin = PvaPlugin(f"{settings.prefix}Pva1:Image", source, PORT)
     camera = Camera(source, plugin.publish, settings.fault)
     try:
-        asyncio.run(_serve(DetectorRecords(settings.prefix, camera, plugin)))
+        asyncio.run(_serve(DetectorRecords(settings.prefix, camera, plugin), camera))
     finally:
-        camera.stop().wait()
         plugin.stop()
     return 0
 
 
-async def _serve(records: DetectorRecords) -> None:
+async def _serve(records: DetectorRecords, camera: Camera) -> None:
     loop = asyncio.get_running_loop()
     end = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, end.set)
@@ -50,12 +50,13 @@ async def _serve(records: DetectorRecords) -> None:
     async def announce(_library: object) -> None:
         _answer(ready=True)
 
-    serving = asyncio.gather(
-        Context(records.pvdb, ["127.0.0.1"]).run(startup_hook=announce),
-        records.refresh_forever(),
+    server = Context(records.pvdb, ["127.0.0.1"])
+    serving: asyncio.Future[Any] = asyncio.gather(
+        server.run(startup_hook=announce), records.refresh_forever()
     )
-    ending = asyncio.ensure_future(end.wait())
+    ending: asyncio.Future[Any] = asyncio.ensure_future(end.wait())
     await asyncio.wait([serving, ending], return_when=asyncio.FIRST_COMPLETED)
+    camera.stop()  # puts that wait for it are threads that this loop would wait for
     if serving.done():
         await serving  # it only ends by an error
     serving.cancel()
