@@ -14,13 +14,14 @@ from ._events import (
     Event,
     ReadBack,
     ReadFailed,
+    Resumed,
     SendFailed,
     SourceDiffers,
     Waiting,
 )
 from ._ledger import Ledger
-from ._machine import next_instruction
-from ._record import Record, State
+from ._machine import apply, next_instruction
+from ._record import Instruction, Record, State
 from ._sources import SourceError
 from ._steps import Steps, StoppedError, waiting
 
@@ -55,23 +56,32 @@ class Archiver:
         if not self._backoff.over(record.uid):
             return False
         try:
-            event = self._observe(record)
-            if event is None:
-                return False
-            after = self._ledger.apply(record.uid, event, actor=self._actor)
+            return self._step(record)
         except StoppedError:
             return False
         except StorageError as error:  # of the ledger itself: the step is done again when it can be recorded
             log.warning("run %s: %s", record.uid, error)
             self._backoff.delay(record.uid)
             return False
-        self._settle(after, event)
-        return not isinstance(event, (*_TROUBLE, Waiting))
 
     def tidy(self) -> None:
         """Remove what a killed agent left of bundles that are verified."""
         for record in self._ledger.list(*_DONE):
             self._remove_local(record)
+
+    def _step(self, record: Record) -> bool:
+        """Do and record one instruction. A parked record is tried first, and resumed if that brings news."""
+        resumes = next_instruction(record) is Instruction.RESUME
+        event = self._observe(apply(record, Resumed()) if resumes else record)
+        if resumes:
+            if isinstance(event, Blocked) and event.reason == record.reason:
+                self._backoff.delay(record.uid)
+                return False
+            self._ledger.apply(record.uid, Resumed(), actor=self._actor)
+        if event is None:
+            return resumes
+        self._settle(self._ledger.apply(record.uid, event, actor=self._actor), event)
+        return not isinstance(event, (*_TROUBLE, Waiting))
 
     def _observe(self, record: Record) -> Event | None:
         """What the instruction brought, or what hindered it."""

@@ -2,7 +2,7 @@
 
 import time
 
-_FIRST_S = 0.5
+_FIRST_S = 0.1
 _LONGEST_S = 60.0
 
 

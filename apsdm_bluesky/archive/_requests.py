@@ -84,5 +84,9 @@ class Requests:
 
     def _raw_uid_of(self, run: RunFile) -> object:
         if run.uid not in self._raw_uid:
-            self._raw_uid[run.uid] = run.start.get("raw_uid")
+            try:
+                self._raw_uid[run.uid] = run.start.get("raw_uid")
+            except StorageError as error:
+                log.error("run %s is taken for no analysis: %s", run.uid, error)  # noqa: TRY400 - a known fault
+                self._raw_uid[run.uid] = None
         return self._raw_uid[run.uid]

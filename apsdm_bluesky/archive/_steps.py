@@ -34,7 +34,6 @@ from ._events import (
     ReadFailed,
     ReadPrepared,
     ReadRefused,
-    Resumed,
     SendAccepted,
     SendFailed,
     SendPrepared,
@@ -103,7 +102,6 @@ class Steps:
             Instruction.PREPARE_READ: self._prepare_read,
             Instruction.READ: self._read,
             Instruction.POLL_READ: self._poll_read,
-            Instruction.RESUME: lambda _: Resumed(),
         }
 
     def take(self, instruction: Instruction, record: Record) -> Event | None:
