@@ -2,5 +2,6 @@
 
 from ._catalog_writer import CatalogWriter
 from ._globus_archiver import GlobusArchiver
+from ._stream_reducer import StreamReducer
 
-__all__ = ["CatalogWriter", "GlobusArchiver"]
+__all__ = ["CatalogWriter", "GlobusArchiver", "StreamReducer"]

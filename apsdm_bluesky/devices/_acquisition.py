@@ -135,7 +135,7 @@ class Acquisition:
         receiver = self._started()
         while not receiver.settled and not self._stop_reason:
             quiet_s = time.monotonic() - receiver.last_update
-            if ended.is_set() and quiet_s > _SETTLE_S:
+            if ended.is_set() and self._source.connected and quiet_s > _SETTLE_S:
                 self._recover_last(receiver)
                 return
             if quiet_s > self._stall_timeout_s:

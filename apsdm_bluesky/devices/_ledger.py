@@ -23,7 +23,10 @@ _COUNTS = (
 
 
 class LedgerReadable:
-    """Reads as numbers named ``<device>_<count>``; ``<device>_gaps`` is JSON: [[first, length], ...]."""
+    """Reads as numbers named ``<device>_<count>``; ``<device>_gaps`` is JSON: [[first, length], ...].
+
+    ``<device>_plugin_dropped_arrays`` counts what the IOC's PVA plug-in dropped; -1: the IOC does not answer.
+    """
 
     parent = None
 

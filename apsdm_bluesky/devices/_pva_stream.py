@@ -136,6 +136,8 @@ class PvaStream(Device):
         """Arm and start the detector; the status ends when it acquires."""
         self._refuse_second()
         info = self._arming.info()
+        if self._storage_lane is not None:  # resumed after a pause while arming: that storage has been used
+            self._storage = self._new_storage(info)
         if self._storage is None or self._storage.info != info:
             raise AcquisitionError(
                 f"{self.name}: the camera's settings changed after the stream was declared"
@@ -227,7 +229,9 @@ class PvaStream(Device):
         if ledger is None:
             raise AcquisitionError(f"{self.name}: no acquisition has ended, there is no ledger to read")
         stored = self._storage_lane.fate if self._storage_lane and self.write_raw else _NOTHING_STORED
-        return ledger, stored, int(self.pva.dropped_arrays.get()) - self._dropped_before
+        signal = self.pva.dropped_arrays
+        dropped = int(signal.get()) - self._dropped_before if signal.connected else -1
+        return ledger, stored, dropped
 
     def _refuse_second(self) -> None:
         if self._acquisition is not None and self._done is not None and not self._done.done:

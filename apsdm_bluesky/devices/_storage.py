@@ -50,7 +50,10 @@ class ZarrStorage:
                 ["y", "x"],
             )
         }
-        scalars = {"frame_index": ([], "<i8", []), "frame_timestamp": ([], "<f8", [])}
+        scalars: dict[str, tuple[list[int], str, list[str]]] = {
+            "frame_index": ([], "<i8", []),
+            "frame_timestamp": ([], "<f8", []),
+        }
         keys = {**(frame if self._image else {}), **scalars}
         return {
             f"{self._device_name}_{key}": {

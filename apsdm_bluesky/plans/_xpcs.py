@@ -80,6 +80,8 @@ def _settings(detector: Any, num_frames: int, period: float | None, exposure: fl
 def _fly(detector: Any) -> Plan:
     yield from bps.declare_stream(detector, name="primary", collect=True)
     yield from bps.kickoff(detector, wait=True)
+    # A resumed run goes on from here: the acquisition that a pause has ended is not begun again.
+    yield from bps.checkpoint()
     yield from bps.collect_while_completing(
         [detector], [detector], flush_period=FLUSH_PERIOD_S, stream_name="primary"
     )
@@ -99,4 +101,5 @@ def _account(detector: Any) -> Plan:
 def _close_failed(detector: Any, error: Exception) -> Plan:
     if isinstance(error, RunEngineControlException):
         return (yield from bps.close_run(exit_status=error.exit_status, reason=detector.verdict))
-    return (yield from bps.close_run(exit_status="fail", reason=str(error)))
+    # A failed status says only that it failed; its cause says why.
+    return (yield from bps.close_run(exit_status="fail", reason=str(error.__cause__ or error)))

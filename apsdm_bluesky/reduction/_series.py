@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from apsdm_bluesky.model import FrameBatch
 
 from ._fit import DecayFit, fit_decays
+from ._g2 import MultiTauResult
 from ._hot_pixels import find_hot_pixels
-from ._multitau import MultiTau, MultiTauResult
+from ._multitau import MultiTau
 from ._qmap import QMap
 from ._saxs import Saxs, SaxsResult
 from ._stats import FrameStats, FrameStatsResult

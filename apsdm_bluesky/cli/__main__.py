@@ -1,0 +1,5 @@
+"""`python -m apsdm_bluesky.cli` is `apsdm`."""
+
+from . import main
+
+main()

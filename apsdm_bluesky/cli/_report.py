@@ -1,0 +1,150 @@
+"""What `demo` and `replay` tell at their end, read back from the catalogue."""
+
+import math
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from apsdm_bluesky.archive import Record
+from apsdm_bluesky.config import BeamlineConfig
+from apsdm_bluesky.errors import ReductionError
+from apsdm_bluesky.session import Session
+from apsdm_bluesky.sim import SpeckleSample
+
+from ._services import Services
+
+
+def build_report(session: Session, uid: str, record: Record, tiled_uri: str) -> dict[str, Any]:
+    """The JSON object: numbers only, NaN as null."""
+    (reducer,) = session.reducers.values()
+    if reducer.last is None or reducer.last.uid is None:
+        raise ReductionError(f"run {uid}: has no analysis")
+    processed = session.catalog["processed"][reducer.last.uid]
+    result = processed["primary"].read().isel(time=0)
+    ledger = session.catalog["raw"][uid]["ledger"].read().isel(time=0)
+    reduction = processed["ledger"].read().isel(time=0)
+    name = next(iter(session.devices))
+    q = np.atleast_1d(result["q"].values)
+    return {
+        "raw_uid": uid,
+        "processed_uid": reducer.last.uid,
+        "scan_id": session.catalog["raw"][uid].metadata["start"]["scan_id"],
+        "verdict": session.catalog["raw"][uid].metadata["stop"]["reason"],
+        "frames": {
+            "expected": int(ledger[f"{name}_expected"]),
+            "received": int(ledger[f"{name}_accepted"]),
+            "reduced": int(reduction["done"]),
+            "stored": int(ledger[f"{name}_stored"]),
+            "dropped": int(reduction["dropped"]) + int(ledger[f"{name}_storage_dropped"]),
+            "missing": int(ledger[f"{name}_missing"]),
+            "corrupt": int(ledger[f"{name}_corrupt"]),
+            "duplicate": int(ledger[f"{name}_duplicate"]),
+        },
+        "mask": _mask(processed["qmap"].read().isel(time=0)),
+        "g2": {
+            "q": _numbers(q),
+            "delays": [int(delay) for delay in np.atleast_1d(result["delays"].values)],
+            "values": [_numbers(row) for row in _by_bin(result["g2"].values, len(q))],
+            "errors": [_numbers(row) for row in _by_bin(result["g2_err"].values, len(q))],
+        },
+        "fit": {
+            "gamma": _numbers(result["gamma"].values),
+            "gamma_err": _numbers(result["gamma_err"].values),
+            **_truth(session.config, q),
+        },
+        "tiled_uri": tiled_uri,
+        "archive": {"state": str(record.state), "sha256": record.sha256, "reason": record.reason},
+    }
+
+
+def _mask(qmap: Any) -> dict[str, Any]:
+    ys, xs = np.nonzero(qmap["hot_pixels"].values)
+    columns, counts = np.unique(xs, return_counts=True)
+    return {
+        "pixels_masked": len(xs),
+        "pixels_used": int(np.count_nonzero(qmap["mask"].values)),
+        # A bad column would fill the line: it is told as one.
+        "bad_columns": [int(column) for column, count in zip(columns, counts, strict=True) if count >= 8],
+        "pixels": [[int(x), int(y)] for x, y in zip(xs, ys, strict=True)][:100],
+    }
+
+
+def _by_bin(values: Any, bins: int) -> Any:
+    return np.asarray(values).reshape(-1, bins).T
+
+
+def _truth(config: BeamlineConfig, q: Any) -> dict[str, Any]:
+    if config.simulation is None or config.simulation.frames_file is not None:
+        return {}
+    return {"gamma_true": _numbers(SpeckleSample(config.simulation).gamma(q))}
+
+
+def _numbers(values: Any) -> list[float | None]:
+    return [float(value) if math.isfinite(value) else None for value in np.atleast_1d(values)]
+
+
+def print_report(report: dict[str, Any], config: BeamlineConfig, running: Services) -> None:
+    """The table a person reads."""
+    console = Console()
+    table = Table(title=f"Run {report['scan_id']}", show_header=False, title_justify="left")
+    frames = report["frames"]
+    shown = [key for key in frames if key in _SHOWN or (frames[key] and key != "expected")]
+    fates = ", ".join(f"{frames[key]} {key}" for key in shown)
+    table.add_row("raw run", report["raw_uid"])
+    table.add_row("result", report["processed_uid"])
+    table.add_row("frames", f"{frames['expected']} expected: {fates}")
+    table.add_row("masked", _masked(report["mask"]))
+    table.add_row("archive", f"{report['archive']['state']}  sha256 {report['archive']['sha256']}")
+    console.print(table)
+    console.print(_rates(report))
+    _addresses(console, report, config, running)
+
+
+_SHOWN = {"received", "reduced", "stored", "dropped", "missing"}
+
+
+def _masked(mask: dict[str, Any]) -> str:
+    columns = mask["bad_columns"]
+    text = f"{mask['pixels_masked']} hot pixels found"
+    return f"{text}, most in column x = {', '.join(map(str, columns))}" if columns else text
+
+
+def _rates(report: dict[str, Any]) -> Table:
+    fit = report["fit"]
+    truth = fit.get("gamma_true")
+    table = Table(title="Decay rates", title_justify="left")
+    for heading in (
+        "q [px]",
+        "Gamma [1/frame]",
+        "error",
+        *(("true", "(fit - true) / error") if truth else ()),
+    ):
+        table.add_column(heading, justify="right")
+    for i, q in enumerate(report["g2"]["q"]):
+        gamma, error = fit["gamma"][i], fit["gamma_err"][i]
+        known = [_text(truth[i]), _text(_pull(gamma, error, truth[i]), "+.1f")] if truth else []
+        table.add_row(_text(q, ".1f"), _text(gamma), _text(error), *known)
+    return table
+
+
+def _pull(gamma: float | None, error: float | None, true: float) -> float | None:
+    return (gamma - true) / error if gamma is not None and error else None
+
+
+def _text(value: float | None, form: str = ".5f") -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _addresses(console: Console, report: dict[str, Any], config: BeamlineConfig, running: Services) -> None:
+    uri = running.uri
+    if running.own_server:
+        console.print(f"State    {config.folders.root}")
+        console.print(
+            "Look at it: 'apsdm up' in one terminal (it prints the address), 'apsdm shell' in another"
+        )
+        uri = f"http://{config.server.host}:{config.server.port}"
+    console.print(f"Raw      {uri}/api/v1/metadata/raw/{report['raw_uid']}", soft_wrap=True)
+    console.print(f"Result   {uri}/api/v1/metadata/processed/{report['processed_uid']}", soft_wrap=True)
+    console.print(f"API key  {config.folders.catalog / 'api_key'}", soft_wrap=True)

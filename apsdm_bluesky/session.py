@@ -1,0 +1,245 @@
+"""The composition root of a session: RunEngine, devices, callbacks, catalogue, wired from a configuration."""
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import cached_property, partial
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import filelock
+
+from apsdm_bluesky.callbacks import CatalogWriter, GlobusArchiver, StreamReducer
+from apsdm_bluesky.config import BeamlineConfig, DetectorConfig, QMapConfig, load_config
+from apsdm_bluesky.errors import AcquisitionError, ConfigError, ReductionError, StorageError
+from apsdm_bluesky.formats import read_qmap
+from apsdm_bluesky.reduction import QMap
+from apsdm_bluesky.sim import DetectorProcess, SpeckleSample, isolate_epics
+from apsdm_bluesky.spool import Delivery, Spool
+from apsdm_bluesky.tiled_config import connect, server_key, server_uri
+
+if TYPE_CHECKING:
+    from bluesky import RunEngine
+
+    from apsdm_bluesky.devices import PvaStream
+
+logger = logging.getLogger(__name__)
+
+_CONNECT_TIMEOUT_S = 10.0
+_DELIVERY_TIMEOUT_S = 10.0
+
+
+def open_session(path_or_config: Path | str | BeamlineConfig | None = None) -> "Session":
+    """Open a session at a beamline; without an argument, at the simulated one.
+
+    The documents of each run are safe on disk at once. They reach the catalogue when its server answers:
+    start one with ``apsdm up``.
+
+    Raises
+    ------
+    ConfigError
+        The configuration cannot be used.
+    AcquisitionError
+        A detector does not answer.
+    StorageError
+        The state folder cannot be written.
+    """
+    if not isinstance(path_or_config, BeamlineConfig):
+        path_or_config = load_config(Path(path_or_config) if path_or_config is not None else None)
+    return Session(path_or_config)
+
+
+class Session:
+    """An open session. A context manager; `close` ends it.
+
+    Attributes
+    ----------
+    config
+        The beamline's configuration.
+    RE
+        The RunEngine; its documents are spooled, catalogued, reduced and, in the end, archived.
+    devices
+        Detectors by name.
+    reducers
+        The live reduction of each detector, by its name.
+    """
+
+    def __init__(self, config: BeamlineConfig) -> None:
+        self.config = config
+        self._resources = ExitStack()
+        try:
+            self._open()
+        except BaseException:
+            self._resources.close()
+            raise
+
+    def _open(self) -> None:
+        if self.config.simulation is not None:
+            isolate_epics()  # before anything loads an EPICS library
+            self._start_simulation()
+        self._spool = Spool(self.config.folders.spool).open_session()
+        self._resources.callback(self._spool.close)
+        self._delivery = Delivery(self._spool, server_uri(self.config), server_key(self.config))
+        self._delivery.start()
+        self._resources.callback(self._deliver_the_rest)
+        self.devices: Mapping[str, PvaStream] = {
+            name: self._device(name, detector) for name, detector in self.config.detectors.items()
+        }
+        self.RE = self._run_engine()
+        self.reducers = self._subscribe()
+
+    @cached_property
+    def catalog(self) -> Any:
+        """The catalogue as a Tiled client: `catalog["raw"]`, `catalog["processed"]`.
+
+        Raises
+        ------
+        ServiceError
+            No server answers.
+        """
+        return connect(server_uri(self.config), server_key(self.config))
+
+    @cached_property
+    def archive(self) -> Any:
+        """The archive's records: `archive.list()`, `archive.get(uid)`."""
+        from apsdm_bluesky.archive import Ledger
+
+        return Ledger(self.config.folders.archive)
+
+    def wait_delivered(self, timeout: float) -> bool:
+        """Wait until every document so far is in the catalogue; False when it is not by `timeout` seconds."""
+        return bool(self._delivery.wait_idle(timeout))
+
+    def close(self) -> None:
+        """End the session.
+
+        Documents that no server has taken yet stay in the spool; the agent delivers them.
+        """
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _start_simulation(self) -> None:
+        simulation = self.config.simulation
+        if simulation is None:
+            return
+        for name, detector in self.config.detectors.items():
+            log = self.config.folders.logs / f"{name}.log"
+            self._resources.enter_context(DetectorProcess(detector.prefix, simulation, log=log))
+
+    def _device(self, name: str, config: DetectorConfig) -> "PvaStream":
+        from apsdm_bluesky.devices import PvaStream
+
+        device = PvaStream(
+            config.prefix,
+            name=name,
+            raw_root=self.config.folders.raw,
+            pva_channel=config.pva_channel,
+            ring_mb=config.ring_mb,
+            stall_timeout_s=config.stall_timeout_s,
+            write_raw=config.write_raw,
+        )
+        self._resources.callback(device.destroy)
+        self._resources.callback(device.stop)
+        try:
+            device.wait_for_connection(timeout=_CONNECT_TIMEOUT_S)
+        except TimeoutError as error:
+            raise AcquisitionError(
+                f"detector {name}: its IOC ({config.prefix}) does not answer in {_CONNECT_TIMEOUT_S:g} s; "
+                "is it running, and does EPICS_CA_ADDR_LIST reach it?"
+            ) from error
+        return device
+
+    def _run_engine(self) -> "RunEngine":
+        from bluesky import RunEngine
+
+        return RunEngine(
+            {"beamline": self.config.name, "versions": {"apsdm-bluesky": version("apsdm-bluesky")}},
+            scan_id_source=partial(next_scan_id, self.config.folders.root / "scan_id"),
+        )
+
+    def _subscribe(self) -> dict[str, StreamReducer]:
+        writer = CatalogWriter(self._spool, self._delivery)
+        self.RE.subscribe(writer)  # first: what is not on disk does not exist
+        self.RE.subscribe(GlobusArchiver(self._spool))
+        qmap_for = qmap_chooser(self.config)
+        if qmap_for is None:
+            logger.info("no live reduction: the configuration has no reduction.qmap")
+            return {}
+        reducers = {
+            name: StreamReducer(
+                name, device.frames, emit=writer, qmap_for=qmap_for, config=self.config.reduction
+            )
+            for name, device in self.devices.items()
+        }
+        for reducer in reducers.values():
+            self.RE.subscribe(reducer)
+        return reducers
+
+    def _deliver_the_rest(self) -> None:
+        if not self._delivery.close(_DELIVERY_TIMEOUT_S):
+            logger.warning(
+                "%d runs are not in the catalogue yet; they are safe in %s, and the agent delivers them",
+                self._delivery.pending,
+                self._spool.path,
+            )
+
+
+def qmap_chooser(config: BeamlineConfig) -> Callable[[tuple[int, int]], QMap] | None:
+    """What gives the q-map for frames of a shape; None where the configuration has none."""
+    if config.reduction.qmap is not None:
+        return partial(_configured_qmap, config.reduction.qmap)
+    if config.simulation is not None and config.simulation.frames_file is None:
+        return partial(_simulated_qmap, SpeckleSample(config.simulation))
+    return None
+
+
+def _configured_qmap(config: QMapConfig, shape: tuple[int, int]) -> QMap:
+    if config.center is not None:
+        return QMap.rings(
+            shape,
+            config.center,
+            dynamic_bins=config.dynamic_bins,
+            static_per_dynamic=config.static_per_dynamic,
+            r_min=config.r_min,
+            r_max=config.r_max,
+        )
+    if config.file is None:
+        raise ConfigError("reduction.qmap: give either 'file' or 'center'")
+    qmap = read_qmap(config.file)
+    if qmap.shape != shape:
+        raise ReductionError(
+            f"{config.file}: the q-map is {qmap.shape}, the frames are {shape}; use one that fits"
+        )
+    return qmap
+
+
+def _simulated_qmap(sample: SpeckleSample, shape: tuple[int, int]) -> QMap:
+    """Rings on the sample's own blemish mask.
+
+    The innermost are left out: their rates spread too far to be one.
+    """
+    outer = min(shape) / 2 - 8
+    return QMap.rings(shape, sample.center, dynamic_bins=8, r_min=outer / 3, r_max=outer, mask=sample.mask)
+
+
+def next_scan_id(path: Path, _metadata: Mapping[str, Any]) -> int:
+    """The next scan number of this beamline, whichever session takes it; kept in the file `path`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(path.with_suffix(".lock")):
+            number = int(path.read_text()) + 1 if path.exists() else 1
+            new = path.with_suffix(".new")
+            new.write_text(str(number))
+            new.replace(path)
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path}: the scan number cannot be kept there ({error})") from error
+    return number
