@@ -1,7 +1,7 @@
 """Documents on disk: written durably by a session, delivered to Tiled, adopted when their session is gone.
 
-`Spool` is the folder with one locked sub-folder a session; `RunFile` reads one run back; `Delivery` (loaded
-when first used, because it brings the Tiled client) sends a session's runs to the server.
+`Spool` is the folder with one locked sub-folder a session; `RunFile` reads one run back; `Delivery` sends a
+session's runs to the server. `Delivery` and `open_client` bring the Tiled client: they are loaded late.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,14 +11,19 @@ from ._session import SpoolSession
 from ._spool import Spool
 
 if TYPE_CHECKING:
+    from ._catalogue import open_client
     from ._delivery import Delivery
 
-__all__ = ["Delivery", "RunFile", "Spool", "SpoolSession"]
+__all__ = ["Delivery", "RunFile", "Spool", "SpoolSession", "open_client"]
 
 
 def __getattr__(name: str) -> Any:
-    if name != "Delivery":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ._delivery import Delivery
+    if name == "Delivery":
+        from ._delivery import Delivery
 
-    return Delivery
+        return Delivery
+    if name == "open_client":
+        from ._catalogue import open_client
+
+        return open_client
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -43,12 +43,32 @@ class _RepeatedError(Exception):
     """A request that appends rows would be sent for the second time."""
 
 
+def open_client(uri: str, api_key: str | None) -> Any:
+    """A Tiled client of the server at `uri`, address and key checked first.
+
+    Tiled's own constructor leaves its sockets open when it fails.
+
+    Raises
+    ------
+    httpx.HTTPError, httpx.InvalidURL
+        The server does not answer, or refuses the key.
+    """
+    address, _, path = uri.rstrip("/").partition("/api/v1")
+    headers = {"Authorization": f"Apikey {api_key}"} if api_key else {}
+    answer = httpx.get(f"{address}/api/v1{path or '/metadata/'}", headers=headers, timeout=10)
+    if (
+        api_key or answer.status_code != httpx.codes.UNAUTHORIZED
+    ):  # without a key Tiled looks for others itself
+        answer.raise_for_status()
+    return from_uri(uri, api_key=api_key, remember_me=False)
+
+
 class Catalogue:
     """A connection to the server. Used by one thread."""
 
     def __init__(self, uri: str, api_key: str | None) -> None:
         with _meaning_of_errors(UnavailableError):
-            self._client = from_uri(uri, api_key=api_key, remember_me=False)
+            self._client = open_client(uri, api_key)
         self._containers: dict[str, Any] = {}
         self._last_append = b""
         self._client.context.http_client.event_hooks["request"].append(self._refuse_repetition)

@@ -107,7 +107,7 @@ def _wait_ready(process: subprocess.Popen[str], ready_file: Path, log_file: Path
         if process.poll() is not None:
             raise ServiceError(f"the Tiled server ended: {_last_line(log_file)} (more in {log_file})")
         uri = _announced(ready_file, process.pid)
-        if uri is not None and _answers(uri):
+        if uri is not None and answers(uri):
             return uri
         time.sleep(0.05)
     raise ServiceError(f"the Tiled server did not answer within {timeout_s:g} s; see {log_file}")
@@ -117,12 +117,13 @@ def _announced(ready_file: Path, pid: int) -> str | None:
     """The address in the ready file, if this process wrote it."""
     try:
         ready = json.loads(ready_file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return str(ready["uri"]) if ready["pid"] == pid else None
 
 
-def _answers(uri: str) -> bool:
+def answers(uri: str) -> bool:
+    """Whether a server is there."""
     try:
         return httpx.get(f"{uri}/healthz", timeout=2, trust_env=False).status_code == httpx.codes.OK
     except httpx.TransportError:

@@ -16,6 +16,7 @@ import filelock
 
 from apsdm_bluesky.config import BeamlineConfig, ServerConfig, StateFolders
 from apsdm_bluesky.errors import LockedError, ServiceError, StorageError
+from apsdm_bluesky.tiled_config._gate import Gate
 from apsdm_bluesky.tiled_config._key import api_key
 from apsdm_bluesky.tiled_config._settings import server_settings
 
@@ -85,7 +86,7 @@ def _run(settings: dict[str, Any], key: str, listener: socket.socket, ready_file
     settings["authentication"]["single_user_api_key"] = key
     app = build_app_from_config(Config.model_validate(settings))
     # Without an access log: its lines hold the query, and a browser's query may hold the key.
-    server = uvicorn.Server(uvicorn.Config(app, log_config=_log_config(), access_log=False))
+    server = uvicorn.Server(uvicorn.Config(Gate(app), log_config=_log_config(), access_log=False))
     ready_file.unlink(missing_ok=True)
     _announce_when_ready(server, ready_file, _uri(listener, host))
     with _exit_on_sigterm():
