@@ -107,15 +107,13 @@ class Camera:
         return self._ended
 
     def _run(self, stop: threading.Event, ended: threading.Event) -> None:
-        final = DetectorState.Error
         try:
             self._acquire(stop)
-            final = DetectorState.Idle
-        except Exception:
+            self.state = DetectorState.Idle
+        except Exception:  # shown as the detector's state, as a driver does
             logger.exception("the acquisition failed")
-            raise
+            self.state = DetectorState.Error
         finally:
-            self.state = final
             ended.set()
 
     def _acquire(self, stop: threading.Event) -> None:

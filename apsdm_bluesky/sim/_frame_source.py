@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsdm_bluesky.config import SimulationConfig
-from apsdm_bluesky.formats import read_frames
 
 from ._speckle import SpeckleSample
 
@@ -45,6 +44,8 @@ def open_source(simulation: SimulationConfig) -> FrameSource:
     """
     if simulation.frames_file is None:
         return _sample_source(SpeckleSample(simulation))
+    from apsdm_bluesky.formats import read_frames  # only now: the simulated sample starts sooner without
+
     return _replay_source(read_frames(simulation.frames_file))
 
 

@@ -6,11 +6,11 @@ quantiles, 24 bits are the uniform variate that becomes a Poisson count.
 """
 
 import math
+from statistics import NormalDist
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 __all__ = ["advance", "normal_table"]
 
@@ -32,7 +32,8 @@ def normal_table() -> NDArray[np.float32]:
     so that the moments are 1 and 3. Fourth cumulants add, so an AR(1) field keeps a Gaussian one's contrast.
     """
     n = _NORMALS
-    inner = ndtri((np.arange(n // 2, n - 1) + 0.5) / n)
+    quantile = NormalDist().inv_cdf
+    inner = np.array([quantile((i + 0.5) / n) for i in range(n // 2, n - 1)])
     s2, s4 = 2 * np.sum(inner**2), 2 * np.sum(inner**4)
     # n (s4 + 2 u^2) = 3 (s2 + 2 u)^2, where u is the square of the outermost value
     u = max(np.roots([2 * n - 12, -12 * s2, n * s4 - 3 * s2**2]))

@@ -37,9 +37,15 @@ class Client:
 
     def prepare(self, images, period=0.002, **more):
         settings = {
-            **{"cam1:ImageMode": 1, "cam1:NumImages": images, "cam1:AcquireTime": 0.0001},
-            **{"cam1:AcquirePeriod": period, "cam1:ArrayCallbacks": 1, "Pva1:EnableCallbacks": 1},
-            **{"Pva1:MinCallbackTime": 0, "Pva1:NDArrayPort": "SIM1", **more},
+            "cam1:ImageMode": 1,
+            "cam1:NumImages": images,
+            "cam1:AcquireTime": 0.0001,
+            "cam1:AcquirePeriod": period,
+            "cam1:ArrayCallbacks": 1,
+            "Pva1:EnableCallbacks": 1,
+            "Pva1:MinCallbackTime": 0,
+            "Pva1:NDArrayPort": "SIM1",
+            **more,
         }
         for name, value in settings.items():
             self.put(name, value)

@@ -23,23 +23,22 @@ def frames(sample, n, first_id=1, blocks=None):
     return out
 
 
-def uniform(**changes):
-    """A sample whose pixels are all alike: far from the centre radius and mean hardly change."""
+def sample_with_mean(mean, gamma=0.1, **changes):
+    """Pixels that are nearly alike: so far from the centre that radius and mean hardly change."""
+    radius = 20032.0
+    profile = 32**2 / (32**2 + radius**2)  # of the mean at that radius
     return SpeckleSample(
         SimulationConfig(
-            **{
-                **dict(shape=(64, 64), center=(-20000.0, 32.0), beam_stop_radius=0, dead_fraction=0),
-                **dict(diffusion=0.1 / 20000**2, mean_counts=1e9, seed=3),
-                **changes,
-            }
+            shape=(64, 64),
+            center=(31.5 - radius, 31.5),
+            seed=3,
+            diffusion=gamma / radius**2,
+            mean_counts=mean / profile,
+            beam_stop_radius=0,
+            dead_fraction=0,
+            **changes,
         )
     )
-
-
-def sample_with_mean(mean, **changes):
-    """`uniform`, with this mean count at its middle (the Lorentzian profile is nearly flat there)."""
-    profile = 32**2 / (32**2 + 20032.0**2)
-    return uniform(mean_counts=mean / profile, **changes)
 
 
 def within(values, expected, sigmas=4.0):
@@ -61,7 +60,7 @@ def test_table_of_normals_has_the_moments_of_a_normal_variate():
 @pytest.mark.parametrize("mean", [0.01, 0.5, 3.0, 12.0, 200.0])
 def test_counts_are_poisson_with_gaussian_field(mean):
     """Negative binomial with one mode (Goodman): variance = mean + mean^2; P(0) = 1 / (1 + mean)."""
-    counts = frames(sample_with_mean(mean, diffusion=20 / 20000**2), 40).astype(float)
+    counts = frames(sample_with_mean(mean, gamma=20), 40).astype(float)
     assert within(counts, mean)
     assert within((counts - mean) ** 2, mean + mean**2)
     assert within((counts == 0).astype(float), 1 / (1 + mean))
@@ -112,7 +111,7 @@ def test_decay_rate_grows_with_the_square_of_the_radius():
 def test_very_slow_decay_is_not_lost_in_rounding():
     """1 - rho = 1e-8 is below the precision of rho in float32; the field must neither freeze nor drift."""
     mean, gamma, lag = 50.0, 1e-5, 5000
-    sample = sample_with_mean(mean, diffusion=gamma / 20000**2)
+    sample = sample_with_mean(mean, gamma=gamma)
     series = sample.series(1)
     block = np.empty((1000, *sample.shape), np.uint16)
     series.fill(block[:1])
@@ -125,7 +124,9 @@ def test_very_slow_decay_is_not_lost_in_rounding():
 
 
 def test_mean_image_mask_and_dead_pixels():
-    config = SimulationConfig(shape=(100, 80), center=(30.5, 60.0), dead_fraction=0.05, diffusion=1e-2, seed=5)
+    config = SimulationConfig(
+        shape=(100, 80), center=(30.5, 60.0), dead_fraction=0.05, diffusion=1e-2, seed=5
+    )
     sample = SpeckleSample(config)
     total = frames(sample, 400).astype(float).mean(axis=0)
     y, x = np.mgrid[:100, :80]

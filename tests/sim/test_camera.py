@@ -1,0 +1,66 @@
+"""The camera without any protocol."""
+
+import numpy as np
+import pytest
+
+from apsdm_bluesky.config import SimulationConfig
+from apsdm_bluesky.sim import Fault
+from apsdm_bluesky.sim._camera import Camera, DetectorState, ImageMode
+from apsdm_bluesky.sim._frame_source import open_source
+
+TIMEOUT = 30
+
+
+def camera_of(publish, frames_file, n, fault=None):
+    camera = Camera(open_source(SimulationConfig(frames_file=frames_file)), publish, fault or Fault())
+    camera.image_mode, camera.num_images = ImageMode.Multiple, n
+    camera.acquire_time = camera.acquire_period = 0.0
+    return camera
+
+
+@pytest.fixture
+def frames_file(tmp_path):
+    np.save(tmp_path / "f.npy", np.arange(3 * 8 * 8, dtype=np.uint16).reshape(3, 8, 8))
+    return tmp_path / "f.npy"
+
+
+def test_frames_are_due_at_fixed_times(frames_file):
+    """However long a frame took to publish, the average period is the one asked for."""
+    times = []
+    camera = camera_of(lambda _image, _number, when: times.append(when), frames_file, 40)
+    camera.acquire_period = 0.005
+    assert camera.start().wait(TIMEOUT)
+    assert times[-1] - times[0] >= 38 * 0.005
+    assert camera.state == DetectorState.Idle
+
+
+def test_no_images_means_one(frames_file):
+    numbers = []
+    camera = camera_of(lambda _image, number, _when: numbers.append(number), frames_file, 0)
+    assert camera.start().wait(TIMEOUT)
+    assert numbers == [1]
+
+
+def test_failure_is_a_state_and_the_next_start_works(frames_file, caplog):
+    def publish(_image, number, _when):
+        if number == 2:
+            raise RuntimeError("the network is gone")
+
+    camera = camera_of(publish, frames_file, 5)
+    assert camera.start().wait(TIMEOUT)
+    assert camera.state == DetectorState.Error
+    assert not camera.acquiring
+    assert "the network is gone" in caplog.text
+    assert camera.start().wait(TIMEOUT)
+    assert camera.state == DetectorState.Idle
+    assert camera.array_counter == 7
+
+
+def test_fault_applies_to_every_acquisition(frames_file):
+    numbers = []
+    fault = Fault(drop={1}, duplicate={0})
+    camera = camera_of(lambda _image, number, _when: numbers.append(number), frames_file, 3, fault)
+    for _ in range(2):
+        assert camera.start().wait(TIMEOUT)
+    assert numbers == [1, 1, 3, 4, 4, 6]
+    assert camera.frames_lost == 2
