@@ -45,7 +45,7 @@ def read_qmap(path: Path) -> QMap:
     try:
         with h5py.File(path, "r") as file:
             data = _read_datasets(path, file)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:  # all h5py has for damage
         raise FormatError(
             f"{path}: cannot be read as HDF5 ({error}); give a q-map file of pySimpleMask"
         ) from error

@@ -48,6 +48,7 @@ class QMap:
 
     def __post_init__(self) -> None:
         _check_center(self.center)
+        object.__setattr__(self, "center", (float(self.center[0]), float(self.center[1])))
         mask = _boolean(self.mask, np.shape(self.mask), "the mask")
         fields: dict[str, NDArray[Any]] = {
             "mask": mask.copy(),
@@ -116,7 +117,7 @@ class QMap:
             q=static_q.reshape(dynamic_bins, static_per_dynamic).mean(axis=1),
             static_q=static_q,
             unit="px",
-            center=(float(center[0]), float(center[1])),
+            center=center,
         )
 
     def without(self, bad: NDArray[np.bool_]) -> "QMap":
@@ -178,7 +179,7 @@ def _bins(numbers: NDArray[Any], mask: NDArray[np.bool_], count: int, name: str)
         )
     if numbers.min(initial=0) < 0 or numbers.max(initial=0) > count:
         raise ReductionError(
-            f"{name} map holds bins {numbers.min()} to {numbers.max()}: but there are {count} q values"
+            f"{name} map holds bins {numbers.min()} to {numbers.max()}, but there are {count} q values"
         )
     return np.where(mask, numbers, 0).astype(np.int32)
 

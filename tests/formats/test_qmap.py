@@ -131,3 +131,14 @@ def test_a_torn_file_is_refused_wherever_it_ends(tmp_path):
         torn.write_bytes(whole[:size])
         with pytest.raises(FormatError, match=r"torn\.h5"):
             read_qmap(torn)
+
+
+def test_a_damaged_datatype_is_refused(tmp_path):
+    """A flipped byte in the exponent's bias makes a number that numpy cannot hold."""
+    path = write(tmp_path / "qmap.h5", content(beam_center_x=None))
+    datatype = h5py.h5t.IEEE_F64LE.copy()
+    datatype.set_ebias(65000)
+    with h5py.File(path, "a") as file:
+        h5py.h5d.create(file["qmap"].id, b"beam_center_x", datatype, h5py.h5s.create(h5py.h5s.SCALAR))
+    with pytest.raises(FormatError, match="cannot be read as HDF5"):
+        read_qmap(path)

@@ -1,4 +1,4 @@
-"""The definition of multi-tau g2 in float64, slow and plain: what the compiled reduction is measured against."""
+"""The definition of multi-tau g2 in float64, slow and plain: the measure of the compiled reduction."""
 
 import io
 import zipfile

@@ -273,7 +273,7 @@ def test_impossible_options(options):
 
 
 def test_jackknife_leaves_out_whole_blocks():
-    """Each leave-one-out g2 is the g2 of the q-map without that block; the blocks cover the bin, equal to one pixel."""
+    """Each leave-one-out g2 is the g2 of the q-map without that block; the blocks cover the bin."""
     qmap = QMap.rings((64, 64), (31.5, 31.5), dynamic_bins=2, static_per_dynamic=2, r_min=8)
     frames = np.random.default_rng(13).poisson(0.5, (30, 64, 64)).astype(np.uint16)
     result = reduce(frames, qmap=qmap, groups=8)
@@ -290,8 +290,8 @@ def test_small_bins_have_fewer_groups():
     dynamic = np.zeros((20, 20), np.int32)
     dynamic[:5], dynamic[5:7], dynamic[8, :10] = 1, 2, 3
     qmap = QMap(
-        dynamic=dynamic, static=dynamic, mask=np.ones((20, 20), bool), q=[1, 2, 3], static_q=[1, 2, 3], unit="px",
-        center=(10.0, -30.0),
+        dynamic=dynamic, static=dynamic, mask=np.ones((20, 20), bool), q=[1, 2, 3],
+        static_q=[1, 2, 3], unit="px", center=(10.0, -30.0),
     )  # fmt: skip
     result = reduce(np.random.default_rng(14).poisson(2, (9, 20, 20)).astype(np.uint8), qmap=qmap)
     assert np.isfinite(result.jackknife).all(axis=1).sum(axis=0).tolist() == [6, 2, 0]
