@@ -25,12 +25,30 @@ _DISABLE_ENABLE = ("Disable", "Enable")
 _IDLE_BUSY = ("Done", "Acquire")
 _MODES = ("Single", "Multiple", "Continuous")
 _STATES = (
-    *("Idle", "Acquire", "Readout", "Correct", "Saving", "Aborting", "Error", "Waiting", "Initializing"),
-    *("Disconnected", "Aborted"),
+    "Idle",
+    "Acquire",
+    "Readout",
+    "Correct",
+    "Saving",
+    "Aborting",
+    "Error",
+    "Waiting",
+    "Initializing",
+    "Disconnected",
+    "Aborted",
 )
-_DATA_TYPES = (
-    *("Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64", "Float32", "Float64"),
-)
+_DATA_TYPES = {
+    "int8": "Int8",
+    "uint8": "UInt8",
+    "int16": "Int16",
+    "uint16": "UInt16",
+    "int32": "Int32",
+    "uint32": "UInt32",
+    "int64": "Int64",
+    "uint64": "UInt64",
+    "float32": "Float32",
+    "float64": "Float64",
+}
 
 
 class _ReadOnly:
@@ -153,13 +171,13 @@ def _settings(camera: Camera, plugin: PvaPlugin) -> list[_Setting]:
 
 def _readbacks(camera: Camera, plugin: PvaPlugin) -> list[tuple[str, Callable[[], Any], tuple[str, ...]]]:
     ny, nx = camera.source.shape
-    data_type = _DATA_TYPES[[name.lower() for name in _DATA_TYPES].index(camera.source.dtype.name)]
+    data_type = _DATA_TYPES[camera.source.dtype.name]
     return [
         ("cam1:Acquire_RBV", lambda: _shown(camera.acquiring, _IDLE_BUSY), _IDLE_BUSY),
         ("cam1:AcquireBusy", lambda: _shown(camera.acquiring, _IDLE_BUSY), _IDLE_BUSY),
         ("cam1:NumImagesCounter_RBV", lambda: camera.num_images_counter, ()),
         ("cam1:DetectorState_RBV", lambda: _STATES[camera.state], _STATES),
-        ("cam1:DataType_RBV", lambda: data_type, _DATA_TYPES),
+        ("cam1:DataType_RBV", lambda: data_type, tuple(_DATA_TYPES.values())),
         ("cam1:PortName_RBV", lambda: PORT, ()),
         *((f"cam1:{name}_RBV", lambda: nx, ()) for name in ("SizeX", "MaxSizeX")),
         *((f"cam1:{name}_RBV", lambda: ny, ()) for name in ("SizeY", "MaxSizeY")),

@@ -1,5 +1,7 @@
 """The camera without any protocol."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -24,14 +26,14 @@ def frames_file(tmp_path):
     return tmp_path / "f.npy"
 
 
-def test_frames_are_due_at_fixed_times(frames_file):
-    """However long a frame took to publish, the average period is the one asked for."""
+def test_no_frame_comes_before_its_time(frames_file):
     times = []
     camera = camera_of(lambda _image, _number, when: times.append(when), frames_file, 40)
     camera.acquire_period = 0.005
+    start = time.time()
     assert camera.start().wait(TIMEOUT)
-    assert times[-1] - times[0] >= 38 * 0.005
-    assert camera.state == DetectorState.Idle
+    assert len(times) == 40
+    assert all(when - start > index * 0.005 for index, when in enumerate(times))
 
 
 def test_no_images_means_one(frames_file):
