@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ __all__ = ["Agent", "agent_process", "agent_runs", "archive_status", "run_agent"
 
 log = logging.getLogger(__name__)
 
-_POLL_S = 0.5
-_CLOSE_S = 5.0
+_POLL_S = (0.02, 0.5)  # after progress, doubled up to the longest
+_ACTOR = "agent"
 _WORKING = (State.QUEUED, State.BUNDLED, State.SUBMITTED, State.COPIED, State.ON_TAPE, State.PARKED)
 
 
@@ -55,34 +55,35 @@ class Agent:
         StorageError
             The state folder cannot be written at the start.
         """
-        folders = self._config.folders
         with ExitStack() as stack:
-            stack.enter_context(AgentLock(folders.archive))
-            ledger = Ledger(folders.archive)
-            stack.callback(ledger.close)
-            adoption = _Adoption(Spool(folders.spool), self._uri, self._api_key)
-            stack.callback(adoption.close)
-            transfers = self._transfers()
-            for transfer in transfers.values():
-                stack.callback(transfer.close)
-            requests = Requests(
-                Spool(folders.spool),
-                ledger,
-                analysis_timeout_s=self._config.archive.analysis_timeout_s,
-                actor="agent",
-            )
-            places = ArchivePlaces(folder=folders.archive, roots=[folders.raw], prefix=self._config.name)
-            steps = Steps(places, requests=requests, transfers=transfers, should_stop=stop.is_set)
-            archiver = Archiver(ledger, steps, actor="agent")
-            archiver.tidy()
+            stack.enter_context(AgentLock(self._config.folders.archive))
+            parts = self._compose(stack, stop)
+            parts.archiver.tidy()
             ready()
+            pause, longest = _POLL_S
             while not stop.is_set():
-                if not _pass(stop, adoption, requests, ledger, archiver):
-                    stop.wait(_POLL_S)
+                more = parts.look_once(stop)
+                pause = _POLL_S[0] if more else min(2 * pause, longest)
+                stop.wait(0 if more else pause)
 
     def status(self) -> dict[str, Any]:
         """See `archive_status`."""
         return archive_status(self._config)
+
+    def _compose(self, stack: ExitStack, stop: threading.Event) -> "_Parts":
+        """What the agent is made of; `stack` closes it."""
+        config, folders = self._config, self._config.folders
+        ledger, spool = Ledger(folders.archive), Spool(folders.spool)
+        stack.callback(ledger.close)
+        adoption = _Adoption(spool, self._uri, self._api_key)
+        stack.callback(adoption.close)
+        transfers = self._transfers()
+        for transfer in transfers.values():
+            stack.callback(transfer.close)
+        requests = Requests(spool, ledger, analysis_timeout_s=config.archive.analysis_timeout_s, actor=_ACTOR)
+        places = ArchivePlaces(folder=folders.archive, roots=[folders.raw], prefix=config.name)
+        steps = Steps(places, requests=requests, transfers=transfers, should_stop=stop.is_set)
+        return _Parts(adoption, requests, ledger, Archiver(ledger, steps, actor=_ACTOR))
 
     def _transfers(self) -> dict[str, Transfer]:
         """Every configured destination by its collection's name."""
@@ -130,22 +131,27 @@ class _Adoption:
         return delivery
 
 
-def _pass(
-    stop: threading.Event, adoption: _Adoption, requests: Requests, ledger: Ledger, archiver: Archiver
-) -> bool:
-    """Look at everything once; whether there may be more to do at once."""
-    try:
-        adoption.look()
-        more = requests.reconcile() > 0
-        records = ledger.list(*_WORKING)
-    except StorageError as error:
-        log.warning("%s", error)
-        return False
-    for record in records:
-        if stop.is_set():
-            break
-        more = archiver.advance(record) or more
-    return more
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    adoption: _Adoption
+    requests: Requests
+    ledger: Ledger
+    archiver: Archiver
+
+    def look_once(self, stop: threading.Event) -> bool:
+        """Adopt, reconcile, and advance every record by a step; whether there may be more to do at once."""
+        try:
+            self.adoption.look()
+            more = self.requests.reconcile() > 0
+            records = self.ledger.list(*_WORKING)
+        except StorageError as error:
+            log.warning("%s", error)
+            return False
+        for record in records:
+            if stop.is_set():
+                break
+            more = self.archiver.advance(record) or more
+        return more
 
 
 def archive_status(config: BeamlineConfig) -> dict[str, Any]:
@@ -232,8 +238,13 @@ def _start(process: "subprocess.Popen[str]", order: str, log_file: Path) -> None
 
 def _child(stop: threading.Event) -> int:
     """An agent as its parent orders it: one line of JSON on stdin, one of JSON on stdout when it is ready."""
-    order = json.loads(sys.stdin.readline())
-    agent = Agent(BeamlineConfig(**order["config"]), uri=order.get("uri"), api_key=order.get("api_key"))
+    try:
+        order = json.loads(sys.stdin.readline())
+        config = BeamlineConfig(**order["config"])
+    except (ValueError, TypeError, KeyError) as error:
+        _say({"error": f"its order cannot be read: {' '.join(str(error).split())}"})
+        return 1
+    agent = Agent(config, uri=order.get("uri"), api_key=order.get("api_key"))
     if order.get("die_with_parent"):
         threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
     try:
