@@ -21,37 +21,36 @@ def build_report(session: Session, uid: str, record: Record, tiled_uri: str) -> 
     (reducer,) = session.reducers.values()
     if reducer.last is None or reducer.last.uid is None:
         raise ReductionError(f"run {uid}: has no analysis")
-    processed = session.catalog["processed"][reducer.last.uid]
-    result = processed["primary"].read().isel(time=0)
-    ledger = session.catalog["raw"][uid]["ledger"].read().isel(time=0)
-    reduction = processed["ledger"].read().isel(time=0)
+    raw, processed = session.catalog["raw"][uid], session.catalog["processed"][reducer.last.uid]
+    result, reduction, qmap = processed["primary"], processed["ledger"], processed["qmap"]
+    ledger = raw["ledger"]
     name = next(iter(session.devices))
-    q = np.atleast_1d(result["q"].values)
+    q = _only(result, "q")
     return {
         "raw_uid": uid,
         "processed_uid": reducer.last.uid,
-        "scan_id": session.catalog["raw"][uid].metadata["start"]["scan_id"],
-        "verdict": session.catalog["raw"][uid].metadata["stop"]["reason"],
+        "scan_id": raw.metadata["start"]["scan_id"],
+        "verdict": raw.metadata["stop"]["reason"],
         "frames": {
-            "expected": int(ledger[f"{name}_expected"]),
-            "received": int(ledger[f"{name}_accepted"]),
-            "reduced": int(reduction["done"]),
-            "stored": int(ledger[f"{name}_stored"]),
-            "dropped": int(reduction["dropped"]) + int(ledger[f"{name}_storage_dropped"]),
-            "missing": int(ledger[f"{name}_missing"]),
-            "corrupt": int(ledger[f"{name}_corrupt"]),
-            "duplicate": int(ledger[f"{name}_duplicate"]),
+            "expected": int(_only(ledger, f"{name}_expected")),
+            "received": int(_only(ledger, f"{name}_accepted")),
+            "reduced": int(_only(reduction, "done")),
+            "stored": int(_only(ledger, f"{name}_stored")),
+            "dropped": int(_only(reduction, "dropped")) + int(_only(ledger, f"{name}_storage_dropped")),
+            "missing": int(_only(ledger, f"{name}_missing")),
+            "corrupt": int(_only(ledger, f"{name}_corrupt")),
+            "duplicate": int(_only(ledger, f"{name}_duplicate")),
         },
-        "mask": _mask(processed["qmap"].read().isel(time=0)),
+        "mask": _mask(_only(qmap, "hot_pixels"), _only(qmap, "mask")),
         "g2": {
             "q": _numbers(q),
-            "delays": [int(delay) for delay in np.atleast_1d(result["delays"].values)],
-            "values": [_numbers(row) for row in _by_bin(result["g2"].values, len(q))],
-            "errors": [_numbers(row) for row in _by_bin(result["g2_err"].values, len(q))],
+            "delays": [int(delay) for delay in _only(result, "delays")],
+            "values": [_numbers(row) for row in _only(result, "g2").T],
+            "errors": [_numbers(row) for row in _only(result, "g2_err").T],
         },
         "fit": {
-            "gamma": _numbers(result["gamma"].values),
-            "gamma_err": _numbers(result["gamma_err"].values),
+            "gamma": _numbers(_only(result, "gamma")),
+            "gamma_err": _numbers(_only(result, "gamma_err")),
             **_truth(session.config, q),
         },
         "tiled_uri": tiled_uri,
@@ -59,20 +58,21 @@ def build_report(session: Session, uid: str, record: Record, tiled_uri: str) -> 
     }
 
 
-def _mask(qmap: Any) -> dict[str, Any]:
-    ys, xs = np.nonzero(qmap["hot_pixels"].values)
+def _only(stream: Any, key: str) -> Any:
+    """The value of a stream's one event."""
+    return stream[key].read()[0]
+
+
+def _mask(hot: Any, mask: Any) -> dict[str, Any]:
+    ys, xs = np.nonzero(hot)
     columns, counts = np.unique(xs, return_counts=True)
     return {
         "pixels_masked": len(xs),
-        "pixels_used": int(np.count_nonzero(qmap["mask"].values)),
+        "pixels_used": int(np.count_nonzero(mask)),
         # A bad column would fill the line: it is told as one.
         "bad_columns": [int(column) for column, count in zip(columns, counts, strict=True) if count >= 8],
         "pixels": [[int(x), int(y)] for x, y in zip(xs, ys, strict=True)][:100],
     }
-
-
-def _by_bin(values: Any, bins: int) -> Any:
-    return np.asarray(values).reshape(-1, bins).T
 
 
 def _truth(config: BeamlineConfig, q: Any) -> dict[str, Any]:

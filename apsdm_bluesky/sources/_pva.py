@@ -84,7 +84,7 @@ class PvaSource:
 
     def _on_connection(self, connected: bool) -> None:
         self._connected = connected
-        if not connected:
+        if not connected and self._channel is not None:
             logger.warning("%s: disconnected", self.channel_name)
 
     def _on_update(self, structure: pvaccess.PvObject) -> None:

@@ -1,3 +1,4 @@
+from tests.beamline import RE, det, documents, run_engine, sound_detector
 from tests.servers import tiled_server
 
-__all__ = ["tiled_server"]
+__all__ = ["RE", "det", "documents", "run_engine", "sound_detector", "tiled_server"]

@@ -17,7 +17,7 @@ from apsdm_bluesky.plans import xpcs_series
 from apsdm_bluesky.sim import DetectorProcess, Fault, SpeckleSample
 from tests.waiting import wait_for
 
-from .conftest import SIMULATION, open_device
+from tests.beamline import SIMULATION, open_device
 
 PERIOD = 0.002
 
