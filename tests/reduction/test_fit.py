@@ -133,9 +133,10 @@ def test_nothing_is_made_up():
     assert "does not decay" in refused(exact_result(0.1, contrast=-0.1))
 
 
-def test_photon_noise_has_no_decay():
-    for seed in range(4):
-        refused(reduce(np.random.default_rng(seed).poisson(1, (80, *SHAPE)).astype(np.uint16)))
+@pytest.mark.parametrize("seed", [0, 22, 28, 1])
+def test_photon_noise_has_no_decay(seed):
+    """In the first three seeds a rate seems to stand out of the noise, its contrast does not."""
+    refused(reduce(np.random.default_rng(seed).poisson(1, (60, *SHAPE)).astype(np.uint16)))
 
 
 def test_a_bin_of_a_few_pixels_is_refused_and_does_not_spoil_the_others():
