@@ -87,7 +87,7 @@ class DestinationMissing(Event):
 class MigratedToTape(Event):
     """The destination says that the bytes are on tape."""
 
-    residency: str = "on_tape"
+    residency: str = field(default="on_tape", init=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
