@@ -140,10 +140,7 @@ def _text(value: float | None, form: str = ".5f") -> str:
 def _addresses(console: Console, report: dict[str, Any], config: BeamlineConfig, running: Services) -> None:
     uri = running.uri
     if running.own_server:
-        console.print(f"State    {config.folders.root}")
-        console.print(
-            "Look at it: 'apsdm up' in one terminal (it prints the address), 'apsdm shell' in another"
-        )
+        console.print(f"Look at it after 'apsdm up --home {config.folders.root}':", soft_wrap=True)
         uri = f"http://{config.server.host}:{config.server.port}"
     console.print(f"Raw      {uri}/api/v1/metadata/raw/{report['raw_uid']}", soft_wrap=True)
     console.print(f"Result   {uri}/api/v1/metadata/processed/{report['processed_uid']}", soft_wrap=True)

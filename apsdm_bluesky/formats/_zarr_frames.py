@@ -67,6 +67,8 @@ class ZarrFrameWriter:
                     dtype=buffer.dtype,
                     # Photon counts: most bit planes are empty, and lz4 keeps up with the detector.
                     compressors=BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle"),
+                    # A chunk of dark frames is a file too: one that is missing was lost.
+                    config={"write_empty_chunks": True},
                 )
                 for key, buffer in self._buffers.items()
             }

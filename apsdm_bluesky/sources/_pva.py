@@ -48,6 +48,7 @@ class PvaSource:
         """Subscribe with a server queue of `queue_size` frames; see `FrameSource.start`."""
         self.stop()
         self._live.clear()
+        self._connected = False
         self._sink = sink
         # A new channel each time: a monitor that is restarted on an old one can go dead.
         channel = pvaccess.Channel(self.channel_name)
@@ -83,8 +84,10 @@ class PvaSource:
             return None
 
     def _on_connection(self, connected: bool) -> None:
+        # A new channel says so too, before it is connected for the first time.
+        lost = self._connected and not connected and self._channel is not None
         self._connected = connected
-        if not connected and self._channel is not None:
+        if lost:
             logger.warning("%s: disconnected", self.channel_name)
 
     def _on_update(self, structure: pvaccess.PvObject) -> None:
