@@ -46,7 +46,9 @@ def test_frames_indices_and_times_come_back(tmp_path):
 def test_dark_frames_are_written_too(tmp_path):
     """So that a lost chunk can be told from a dark one."""
     writer = ZarrFrameWriter(tmp_path / "a.zarr", frame_shape=(5, 7), dtype="uint16", expected=64, image=True)
-    writer.append(FrameBatch(frames=np.zeros((64, 5, 7), np.uint16), indices=np.arange(64), timestamps=np.zeros(64)))
+    writer.append(
+        FrameBatch(frames=np.zeros((64, 5, 7), np.uint16), indices=np.arange(64), timestamps=np.zeros(64))
+    )
     assert (tmp_path / "a.zarr/image/c/0/0/0").exists()
 
 
