@@ -67,7 +67,7 @@ class Acquisition:
     @property
     def received(self) -> int:
         """Frames accepted so far."""
-        return self._receiver.ledger.accepted if self._receiver else 0
+        return self._receiver.accepted if self._receiver else 0
 
     @property
     def verdict(self) -> str:
@@ -134,7 +134,7 @@ class Acquisition:
         """Return when the frames are in, or will not come any more."""
         receiver = self._started()
         while not receiver.settled and not self._stop_reason:
-            quiet_s = time.monotonic() - receiver.last_update
+            quiet_s = receiver.quiet_s
             if ended.is_set() and self._source.connected and quiet_s > _SETTLE_S:
                 self._recover_last(receiver)
                 return
@@ -146,8 +146,8 @@ class Acquisition:
     def _give_up(self, receiver: Receiver, quiet_s: float) -> None:
         disconnected = "" if self._source.connected else ", IOC disconnected"
         self._stop_reason = f"no frame for {quiet_s:.0f} s{disconnected}"
-        logger.error("%s after %d frames", self._stop_reason, receiver.ledger.accepted)
-        if receiver.ledger.accepted == 0:
+        logger.error("%s after %d frames", self._stop_reason, receiver.accepted)
+        if receiver.accepted == 0:
             raise AcquisitionError(
                 f"{self._arming.cam.prefix}: {self._stop_reason}; none came at all: does the PVA plug-in "
                 "listen to the camera's port?"

@@ -119,7 +119,7 @@ class PvaStream(Device):
         super().stop(success=success)
 
     def pause(self) -> None:
-        """An acquisition cannot be held: it ends with the frames that came, and the run can still be closed."""
+        """An acquisition cannot be held: it ends with the frames that came; the run can still be closed."""
         self._interrupt("paused")
 
     def resume(self) -> None:

@@ -21,7 +21,8 @@ class FrameAudit:
         self._expected = expected
         self._base_id = base_id
         self._next = 0  # first index that is not settled yet
-        self._accepted = self._corrupt = self._duplicate = self._stale = 0
+        self.accepted = 0
+        self._corrupt = self._duplicate = self._stale = 0
         self._first_id = self._last_id = 0
         self._gaps: list[tuple[int, int]] = []
 
@@ -41,7 +42,7 @@ class FrameAudit:
         if index is None:
             return None
         self._settle(index)
-        self._accepted += 1
+        self.accepted += 1
         self._first_id = self._first_id or unique_id
         self._last_id = unique_id
         return index
@@ -63,10 +64,10 @@ class FrameAudit:
             gaps.append((self._next, self._expected - self._next))
         return AcquisitionLedger(
             expected=self._expected,
-            accepted=self._accepted,
+            accepted=self.accepted,
             corrupt=self._corrupt,
             missing=sum(length for _, length in gaps),
-            updates=self._accepted + self._corrupt + self._duplicate + self._stale,
+            updates=self.accepted + self._corrupt + self._duplicate + self._stale,
             duplicate=self._duplicate,
             stale=self._stale,
             base_id=self._base_id,

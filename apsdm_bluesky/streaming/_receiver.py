@@ -34,7 +34,8 @@ class Receiver:
         self._block: Block | None = None
         self._block_since = 0.0
         self._closed = False
-        self.last_update = time.monotonic()
+        self._last_update = time.monotonic()
+        self._waiting = False
         self.corrupt_reason = ""
         for lane in self._lanes:
             lane.begin(info)
@@ -53,6 +54,16 @@ class Receiver:
         return self._audit.last_id
 
     @property
+    def accepted(self) -> int:
+        """Frames accepted so far. Never waits."""
+        return self._audit.accepted
+
+    @property
+    def quiet_s(self) -> float:
+        """Seconds since the last update; 0 while one waits for room: the source is not silent."""
+        return 0.0 if self._waiting else time.monotonic() - self._last_update
+
+    @property
     def ledger(self) -> AcquisitionLedger:
         """The account so far; what has not come yet counts as missing."""
         with self._lock:
@@ -63,7 +74,7 @@ class Receiver:
         with self._lock:
             if self._closed:
                 return
-            self.last_update = time.monotonic()
+            self._last_update = time.monotonic()
             if isinstance(update, Frame) and not self._fits(update):
                 update = CorruptFrame(unique_id=update.unique_id, reason=self._misfit(update))
             if isinstance(update, CorruptFrame):
@@ -89,8 +100,10 @@ class Receiver:
     def _take(self, frame: Frame) -> None:
         # Room first, audit second: a frame counts as accepted only once there is a place for it.
         if self._block is None:
+            self._waiting = True
             self._block = self._pool.acquire()
-            self._block_since = time.monotonic()
+            self._block_since = self._last_update = time.monotonic()
+            self._waiting = False
         if self._block is None:
             return
         index = self._audit.admit(frame.unique_id)

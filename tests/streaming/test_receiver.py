@@ -76,7 +76,8 @@ def test_a_blocking_consumer_holds_the_source_and_loses_nothing():
     source = threading.Thread(target=lambda: [sink(frame(i)) for i in range(1, 101)])
     source.start()
     wait_for(keeper.entered.is_set)
-    assert sink.last_id < 100  # the ring is full, the source waits
+    assert sink.accepted < 100  # the ring is full, the source waits
+    wait_for(lambda: sink.quiet_s == 0, message="waiting for room, which is not silence")
     keeper.go.set()
     source.join(30)
     assert not source.is_alive()
