@@ -137,4 +137,5 @@ def _log_config() -> dict[str, Any]:
     config: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
     for formatter in config["formatters"].values():
         formatter["use_colors"] = sys.stderr.isatty()
+    config["loggers"]["uvicorn.error"]["level"] = "WARNING"  # its lines about websockets hold the query, too
     return config

@@ -247,6 +247,8 @@ def test_events_are_seen_live(tiled_server, engine, session, delivery):
     assert seen == {"stop": None, "values": [0.0, 1.0, 2.0]}
 
 
+# Tiled 0.2.20 calls websockets in the way that websockets 17 deprecates.
+@pytest.mark.filterwarnings(r"ignore:connect\(\) must be used as a context manager:DeprecationWarning")
 def test_a_live_subscription_brings_the_events(tiled_server, engine, delivery):
     motor = SynAxis(name="motor")
     engine(bp.scan([], motor, 0, 1, 1))  # makes /raw, if no other test has

@@ -75,7 +75,7 @@ def test_a_really_full_disk(small_disk):
     with pytest.raises(StorageError, match=r"cannot store .*No space left on device.*free space"):
         write(session, documents)
     (run,) = session.runs()
-    written = 1001 - len(list(documents))  # the one that failed is taken from the iterator, too
+    written = 1002 - len(list(documents))  # the one that failed is taken from the iterator, too
     assert len(list(run.documents())) == written > 2
     with pytest.raises(StorageError, match="No space left"):
         session.write("start", {"uid": "another", "time": 1.0, "text": "x" * 10_000})
