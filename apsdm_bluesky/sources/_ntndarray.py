@@ -41,33 +41,35 @@ def decode_ntndarray(structure: Mapping[str, Any]) -> Frame | None:
         A field is missing, the image is compressed, not 2-D, or its size does not fit its dimensions.
     """
     try:
-        unique_id = int(structure["uniqueId"])
-        member = structure["value"]
-        dimensions = structure["dimension"]
-        codec = structure["codec"]["name"]
-        stamp = structure["timeStamp"]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"no NTNDArray: field {error} is missing or has another type") from error
-    data = _flat(member)
+        return _decoded(structure)
+    except FormatError:
+        raise
+    except KeyError as error:
+        raise FormatError(f"no NTNDArray: it has no field {error}") from error
+    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        raise FormatError(f"no NTNDArray: a field cannot be read ({error})") from error
+
+
+def _decoded(structure: Mapping[str, Any]) -> Frame | None:
+    unique_id = int(structure["uniqueId"])
+    data = _flat(structure["value"])
+    codec, stamp, dimensions = structure["codec"]["name"], structure["timeStamp"], structure["dimension"]
     if data is None:
         return None
     if codec:
         raise FormatError(f"frame {unique_id} is compressed ({codec}); switch the IOC's codec off")
-    return Frame(unique_id=unique_id, timestamp=_seconds(stamp), data=_reshaped(data, dimensions, unique_id))
+    timestamp = float(stamp["secondsPastEpoch"]) + 1e-9 * float(stamp["nanoseconds"])
+    return Frame(unique_id=unique_id, timestamp=timestamp, data=_reshaped(data, dimensions, unique_id))
 
 
 def _flat(union: Any) -> "np.ndarray[Any, Any] | None":
     """The value union's selected member (pvapy hands a tuple holding one mapping); None: empty."""
-    selected = union[0] if isinstance(union, tuple) else union
+    selected = (union[0] if union else None) if isinstance(union, tuple) else union
     for name, data in (selected or {}).items():
         if name not in _MEMBERS:
             raise FormatError(f"NTNDArray holds {name!r}, which is no image")
         return np.asarray(data, dtype=_MEMBERS[name])
     return None
-
-
-def _seconds(stamp: Mapping[str, Any]) -> float:
-    return float(stamp["secondsPastEpoch"]) + 1e-9 * float(stamp["nanoseconds"])
 
 
 def _reshaped(data: "np.ndarray[Any, Any]", dimensions: Any, unique_id: int) -> "np.ndarray[Any, Any]":

@@ -94,7 +94,7 @@ class PvaSource:
         self._connected = True
         try:
             update: Frame | CorruptFrame | None = decode_ntndarray(structure)
-        except FormatError as error:
+        except (FormatError, pvaccess.PvaException) as error:
             update = CorruptFrame(unique_id=_id_or_none(structure), reason=str(error))
         with self._calls:
             if update is not None and self._sink is not None:
