@@ -53,7 +53,9 @@ def RE(run_engine, documents):  # noqa: N802 - its name in every beamline
 
 
 def open_device(prefix, raw_root, **options):
-    device = PvaStream(prefix, name="det", raw_root=raw_root, **{"stall_timeout_s": 1.0, "ring_mb": 16, **options})
+    device = PvaStream(
+        prefix, name="det", raw_root=raw_root, **{"stall_timeout_s": 1.0, "ring_mb": 16, **options}
+    )
     device.wait_for_connection(timeout=20)
     return device
 

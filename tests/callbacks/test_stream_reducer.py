@@ -184,7 +184,9 @@ def test_lost_frames_never_shift_a_delay(RE, documents, analyses, subscribed, tm
     lost = {5, 40, 41, 100}
     with DetectorProcess("gappy:", SIMULATION, fault=Fault(drop=lost)):
         det = open_device("gappy:", tmp_path)
-        reducer = subscribed(StreamReducer("det", det.frames, emit=analyses, qmap_for=qmap_for, config=CONFIG))
+        reducer = subscribed(
+            StreamReducer("det", det.frames, emit=analyses, qmap_for=qmap_for, config=CONFIG)
+        )
         take(RE, det, 150)
         finished(reducer)
         det.destroy()

@@ -18,7 +18,12 @@ def apsdm(*arguments, home=None, check=True, env=None, timeout=240):
     """Run a command; its result with text output."""
     command = [*APSDM, *map(str, arguments), *(["--home", str(home)] if home else [])]
     done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, **(env or {})}, timeout=timeout, check=False
+        command,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(env or {})},
+        timeout=timeout,
+        check=False,
     )
     if check:
         assert done.returncode == 0, done.stderr
@@ -34,7 +39,10 @@ class Beamline:
         config.write_text(f"home: {home}\nserver:\n  port: 0\n")
         self.config_file = config
         self.process = subprocess.Popen(
-            [*APSDM, "up", "--config", str(config), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*APSDM, "up", "--config", str(config), "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         line = self.process.stdout.readline()
         assert line, self.process.stderr.read()

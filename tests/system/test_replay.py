@@ -52,7 +52,8 @@ def float64_g2(frames, static_map, dynamic_map):
         for number in range(1, dynamic.max() + 1):
             bins = np.unique(static[dynamic == number])
             ratios = [
-                product[static == s].mean() / (past[static == s].mean() * future[static == s].mean()) for s in bins
+                product[static == s].mean() / (past[static == s].mean() * future[static == s].mean())
+                for s in bins
             ]
             row.append(np.mean(ratios))
         rows.append(row)
