@@ -3,7 +3,7 @@
 import json
 
 from apsdm_bluesky.config import BeamlineConfig
-from apsdm_bluesky.errors import ServiceError
+from apsdm_bluesky.errors import ServiceError, StorageError
 
 from ._key import api_key
 
@@ -14,8 +14,12 @@ def running_server(config: BeamlineConfig) -> str | None:
 
     try:
         uri = json.loads((config.folders.catalog / "server.json").read_text(encoding="utf-8"))["uri"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except (OSError, ValueError, KeyError) as error:
+        raise StorageError(
+            f"{config.folders.catalog / 'server.json'}: cannot be read ({error}); remove it and start 'apsdm up'"
+        ) from error
     # The file of a server that was killed is left behind.
     return str(uri) if answers(uri) else None
 

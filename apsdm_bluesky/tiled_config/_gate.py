@@ -2,7 +2,8 @@
 
 - Its check that a registered file lies in the readable storage compares the path as it is written, so that
   ``<storage>/../elsewhere`` passes and is read. Such addresses are refused when they are registered.
-- The entity graph (`/api/graphql`) answers without a key. This package does not use it; it is not served.
+- Without an access policy the Zarr interface (`/zarr`) answers anybody, no key asked, and the entity graph
+  (`/api/graphql`) tells its schema. This package uses neither; they are not served.
 """
 
 import json
@@ -16,7 +17,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
-_NOT_SERVED = "/api/graphql"
+_NOT_SERVED = ("/zarr", "/api/graphql")
 _REGISTERING = ("/api/v1/register", "/api/v1/metadata", "/api/v1/data_source")
 
 

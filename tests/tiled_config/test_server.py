@@ -38,6 +38,17 @@ OPEN = {
 }
 
 
+PARAMETERS = {
+    "id": 1,
+    "block": "0,0",
+    "number": 1,
+    "partition": 0,
+    "offset": "0",
+    "shape": "1",
+    "expected_shape": "1",
+}
+
+
 def test_the_settings_are_pure_and_hold_no_secret(tmp_path):
     config = BeamlineConfig(home=tmp_path / "home")
     settings = server_settings(config)
@@ -47,20 +58,37 @@ def test_the_settings_are_pure_and_hold_no_secret(tmp_path):
     assert settings["catalog"]["readable_storage"] == [str(config.folders.raw)]
 
 
-def test_anonymous_requests_are_refused_everywhere(tiled_server):
+def test_anonymous_requests_are_refused_everywhere(tiled_server, zarr_folder):
     with tiled_server.http(anonymous=True) as http:
         paths = http.get("/openapi.json").json()["paths"]
         assert len(paths) > 20
         answers = {}
         for template, methods in paths.items():
-            path = template.replace("{path}", "raw").replace("{block}", "0").replace("{webhook_id}", "1")
+            # A node that exists: without a key nobody may learn even that.
+            path = (
+                template.replace("{path}", "asset-test")
+                .replace("{block}", "0/0")
+                .replace("{webhook_id}", "1")
+            )
             for method in methods:
                 if template not in OPEN:
-                    answers[method, template] = http.request(
-                        method, path, params={"id": 1, "block": "0"}
-                    ).status_code
-    allowed = {request: code for request, code in answers.items() if code not in {401, 403, 404, 405}}
-    assert allowed == {}
+                    answer = http.request(method, path, params=PARAMETERS)
+                    answers[method, template] = answer.status_code
+    assert {
+        code for (_, path), code in answers.items() if not path.startswith(("/zarr", "/api/graphql"))
+    } == {401}
+    assert {code for (_, path), code in answers.items() if path.startswith(("/zarr", "/api/graphql"))} == {
+        404
+    }
+
+
+@pytest.mark.parametrize("anonymous", [False, True])
+@pytest.mark.parametrize(
+    "path", ["v2/asset-test", "v2/asset-test/.zarray", "v3/asset-test/zarr.json", "v3/asset-test/c/0/0"]
+)
+def test_the_zarr_interface_that_asks_no_key_is_not_served(tiled_server, zarr_folder, path, anonymous):
+    with tiled_server.http(anonymous=anonymous) as http:
+        assert http.get(f"/zarr/{path}", params={"block": "0,0"}).status_code == 404
 
 
 def test_the_entity_graph_is_not_served(tiled_server):
