@@ -18,7 +18,7 @@ def running_server(config: BeamlineConfig) -> str | None:
         return None
     except (OSError, ValueError, KeyError) as error:
         raise StorageError(
-            f"{config.folders.catalog / 'server.json'}: cannot be read ({error}); remove it and start 'apsdm up'"
+            f"{config.folders.catalog / 'server.json'}: cannot be read ({error}); remove it, then 'apsdm up'"
         ) from error
     # The file of a server that was killed is left behind.
     return str(uri) if answers(uri) else None
