@@ -214,6 +214,7 @@ def agent_process(
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            start_new_session=True,  # Ctrl-C pauses a plan; it must not reach the agent
         ) as process,
     ):
         try:

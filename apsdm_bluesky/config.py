@@ -21,15 +21,20 @@ __all__ = [
     "ServerConfig",
     "SimulationConfig",
     "StateFolders",
+    "faults_of",
     "load_config",
 ]
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[float, Field(gt=0)]
+DetectorName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+# Addresses of files and databases are made from the state folder; these have a meaning in them.
+_NOT_IN_HOME = "%?#"
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ServerConfig(_Model):
@@ -37,7 +42,7 @@ class ServerConfig(_Model):
 
     host: str = "127.0.0.1"
     port: Port = 8020
-    uri: str | None = Field(
+    uri: Annotated[str, Field(pattern=r"^https?://[^/\s]+")] | None = Field(
         None, description="use this server and start none; its key comes from TILED_API_KEY"
     )
 
@@ -121,7 +126,9 @@ class BeamlineConfig(_Model):
     name: str = "simulated"
     home: Path | None = Field(None, description="state folder; default: $APSDM_HOME, else ~/.apsdm")
     server: ServerConfig = ServerConfig()
-    detectors: dict[str, DetectorConfig] = Field(default_factory=_simulated_detectors)
+    detectors: Annotated[dict[DetectorName, DetectorConfig], Field(min_length=1)] = Field(
+        default_factory=_simulated_detectors, description="by the name that the device has in Python"
+    )
     simulation: SimulationConfig | None = Field(
         None, description="start a simulated detector with the session"
     )
@@ -137,9 +144,21 @@ class BeamlineConfig(_Model):
 
     @property
     def folders(self) -> "StateFolders":
-        """Where this beamline's state lies."""
+        """Where this beamline's state lies.
+
+        Raises
+        ------
+        ConfigError
+            The folder's name cannot be used in the address of a file.
+        """
         chosen = self.home or os.environ.get("APSDM_HOME") or Path("~/.apsdm")
-        return StateFolders(root=Path(chosen).expanduser().absolute())
+        root = Path(os.path.normpath(Path(chosen).expanduser().absolute()))
+        if any(character in str(root) for character in _NOT_IN_HOME) or not str(root).isprintable():
+            raise ConfigError(
+                f"state folder {str(root)!r}: {' '.join(_NOT_IN_HOME)} and control characters cannot be in "
+                "its name; choose another one"
+            )
+        return StateFolders(root=root)
 
 
 class StateFolders(_Model):
@@ -190,19 +209,23 @@ def load_config(path: Path | None = None) -> BeamlineConfig:
         return BeamlineConfig()
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); give a readable beamline.yml") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; give a readable beamline.yml") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is no text ({error.reason}); give a beamline.yml in UTF-8") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: is nested too deeply; give a beamline.yml") from error
     if not isinstance(data, dict | None):
         raise ConfigError(f"{path}: holds no mapping of keys to values at the top")
     try:
-        return BeamlineConfig(**(data or {}))
+        return BeamlineConfig.model_validate(data or {})
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_first_lines(error)}") from error
+        raise ConfigError(f"{path}: {faults_of(error)}") from error
 
 
-def _first_lines(error: ValidationError) -> str:
+def faults_of(error: ValidationError) -> str:
     """Every fault with the path of its key, in one line."""
     faults = []
     for fault in error.errors():

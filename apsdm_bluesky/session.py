@@ -76,6 +76,7 @@ class Session:
             raise
 
     def _open(self) -> None:
+        qmap_for = qmap_chooser(self.config)  # first: a file that cannot be used is told at once
         if self.config.simulation is not None:
             isolate_epics()  # before anything loads an EPICS library
             self._start_simulation()
@@ -88,7 +89,7 @@ class Session:
             name: self._device(name, detector) for name, detector in self.config.detectors.items()
         }
         self.RE = self._run_engine()
-        self.reducers = self._subscribe()
+        self.reducers = self._subscribe(qmap_for)
 
     @cached_property
     def catalog(self) -> Any:
@@ -136,8 +137,9 @@ class Session:
             self._resources.enter_context(DetectorProcess(detector.prefix, simulation, log=log))
 
     def _device(self, name: str, config: DetectorConfig) -> "PvaStream":
-        from apsdm_bluesky.devices import PvaStream
+        from apsdm_bluesky.devices import PvaStream, quiet_channel_access
 
+        quiet_channel_access()
         device = PvaStream(
             config.prefix,
             name=name,
@@ -166,11 +168,10 @@ class Session:
             scan_id_source=partial(next_scan_id, self.config.folders.root / "scan_id"),
         )
 
-    def _subscribe(self) -> dict[str, StreamReducer]:
+    def _subscribe(self, qmap_for: "QMapFor | None") -> dict[str, StreamReducer]:
         writer = CatalogWriter(self._spool, self._delivery)
         self.RE.subscribe(writer)  # first: what is not on disk does not exist
         self.RE.subscribe(GlobusArchiver(self._spool))
-        qmap_for = qmap_chooser(self.config)
         if qmap_for is None:
             logger.info("no live reduction: the configuration has no reduction.qmap")
             return {}
@@ -193,31 +194,44 @@ class Session:
             )
 
 
-def qmap_chooser(config: BeamlineConfig) -> Callable[[tuple[int, int]], QMap] | None:
-    """What gives the q-map for frames of a shape; None where the configuration has none."""
-    if config.reduction.qmap is not None:
-        return partial(_configured_qmap, config.reduction.qmap)
+QMapFor = Callable[[tuple[int, int]], QMap]
+
+
+def qmap_chooser(config: BeamlineConfig) -> QMapFor | None:
+    """What gives the q-map for frames of a shape; None where the configuration has none.
+
+    Raises
+    ------
+    FormatError
+        The configured file cannot be read as a q-map.
+    """
+    configured = config.reduction.qmap
+    if configured is not None and configured.file is not None:
+        return partial(_fitting_qmap, configured.file, read_qmap(configured.file))
+    if configured is not None:
+        return partial(_rings, configured)
     if config.simulation is not None and config.simulation.frames_file is None:
         return partial(_simulated_qmap, SpeckleSample(config.simulation))
     return None
 
 
-def _configured_qmap(config: QMapConfig, shape: tuple[int, int]) -> QMap:
-    if config.center is not None:
-        return QMap.rings(
-            shape,
-            config.center,
-            dynamic_bins=config.dynamic_bins,
-            static_per_dynamic=config.static_per_dynamic,
-            r_min=config.r_min,
-            r_max=config.r_max,
-        )
-    if config.file is None:
+def _rings(config: QMapConfig, shape: tuple[int, int]) -> QMap:
+    if config.center is None:
         raise ConfigError("reduction.qmap: give either 'file' or 'center'")
-    qmap = read_qmap(config.file)
+    return QMap.rings(
+        shape,
+        config.center,
+        dynamic_bins=config.dynamic_bins,
+        static_per_dynamic=config.static_per_dynamic,
+        r_min=config.r_min,
+        r_max=config.r_max,
+    )
+
+
+def _fitting_qmap(path: Path, qmap: QMap, shape: tuple[int, int]) -> QMap:
     if qmap.shape != shape:
         raise ReductionError(
-            f"{config.file}: the q-map is {qmap.shape}, the frames are {shape}; use one that fits"
+            f"{path}: the q-map is {qmap.shape}, the frames are {shape} (rows, columns); use one that fits"
         )
     return qmap
 

@@ -3,18 +3,16 @@
 One file a command group; whatever is heavy is imported by the command that needs it.
 """
 
-import logging
 import sys
 
 import typer
 
-from apsdm_bluesky.errors import ApsdmError
-
 from . import _demo, _doctor, _servers, _shell
+from ._faults import run
 
 app = typer.Typer(
     name="apsdm",
-    help="Data management for beamlines: stream, reduce, catalogue, archive.",
+    help="Data management for beamlines: stream, reduce, catalogue, archive. Try 'apsdm demo' first.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,15 +31,7 @@ def main() -> None:
 
     Faults that a user can mend end as one line on stderr and exit code 1; wrong usage with 2.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        app()
-    except ApsdmError as error:
-        print(f"apsdm: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("apsdm: interrupted", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(run(app))
 
 
 __all__ = ["app", "main"]

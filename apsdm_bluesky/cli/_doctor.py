@@ -52,7 +52,7 @@ def doctor(config: ConfigOption = None, home: HomeOption = None, as_json: JsonOp
     Exit code 1 where something must be mended.
     """
     settings = configured(config, home)
-    findings = [finding for check in _CHECKS for finding in check(settings)]
+    findings = [finding for check in _CHECKS for finding in _findings(check, settings)]
     if as_json:
         print(json.dumps({"findings": [asdict(finding) for finding in findings]}))
     else:
@@ -62,6 +62,14 @@ def doctor(config: ConfigOption = None, home: HomeOption = None, as_json: JsonOp
                 print(f"{'':21} -> {finding.advice}")
     if any(finding.level == "fault" for finding in findings):
         raise typer.Exit(1)
+
+
+def _findings(check: "Check", settings: BeamlineConfig) -> list[Finding]:
+    """What a check finds; one that cannot be made is a finding, too."""
+    try:
+        return list(check(settings))
+    except (ApsdmError, OSError) as error:
+        return [Finding(level="fault", subject=check.__name__.strip("_"), found=str(error))]
 
 
 def _installation(_: BeamlineConfig) -> Iterator[Finding]:
@@ -124,9 +132,8 @@ def _port(config: BeamlineConfig) -> Iterator[Finding]:
             yield Finding(level="ok", subject="port", found=f"{port} on {host} is free")
     except OSError as error:
         advice = "stop what uses it, or set server.port in beamline.yml (0 takes a free one)"
-        yield Finding(
-            level="fault", subject="port", found=f"{port} on {host}: {error.strerror}", advice=advice
-        )
+        reason = (error.strerror or str(error)).partition(" (while")[0]
+        yield Finding(level="fault", subject="port", found=f"{port} on {host}: {reason}", advice=advice)
 
 
 def _agent(config: BeamlineConfig) -> Iterator[Finding]:
@@ -150,8 +157,9 @@ def _detectors(config: BeamlineConfig) -> Iterator[Finding]:
     if config.simulation is not None:
         yield Finding(level="ok", subject="detectors", found="simulated; started with each session")
         return
-    from apsdm_bluesky.devices import PvaStream
+    from apsdm_bluesky.devices import PvaStream, quiet_channel_access
 
+    quiet_channel_access()
     for name, detector in config.detectors.items():
         device = PvaStream(detector.prefix, name=name, raw_root=config.folders.raw)
         try:
@@ -166,7 +174,8 @@ def _detectors(config: BeamlineConfig) -> Iterator[Finding]:
             device.destroy()
 
 
-_CHECKS: tuple[Callable[[BeamlineConfig], Iterator[Finding]], ...] = (
+Check = Callable[[BeamlineConfig], Iterator[Finding]]
+_CHECKS: tuple[Check, ...] = (
     _installation,
     _folders,
     _server,

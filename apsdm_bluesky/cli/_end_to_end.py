@@ -1,11 +1,13 @@
 """Take one run at a simulated detector, follow it to the archive, and report."""
 
+import io
 import json
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import Any
 
 from rich.console import Console
@@ -30,7 +32,9 @@ from ._services import Services, services
 _REDUCTION_TIMEOUT_S = 300.0
 _CATALOGUE_TIMEOUT_S = 120.0
 _ARCHIVE_TIMEOUT_S = 300.0
-_SETTLED = {State.VERIFIED, State.RELEASED, State.QUARANTINED}
+_POLL_S = 0.5
+_ARCHIVED = {State.VERIFIED, State.RELEASED}
+_SETTLED = {*_ARCHIVED, State.QUARANTINED}
 
 
 def end_to_end(
@@ -40,11 +44,11 @@ def end_to_end(
     with ExitStack() as stack:
         progress = stack.enter_context(_progress())
         with _step(progress, "Tiled server and agent"):
-            running = stack.enter_context(services(config, any_port=True))
+            running = stack.enter_context(services(config))
         with _step(progress, "Simulated detector and session"):
             session = stack.enter_context(open_session(config))
         uid = _take(session, frames, rate, md, progress)
-        record = _follow(session, uid, progress)
+        record = _follow(session, uid, progress, running)
         progress.stop()
         report = build_report(session, uid, record, running.uri)
         if as_json:
@@ -53,6 +57,19 @@ def end_to_end(
             print_report(report, config, running)
         if keep_open:
             _wait_for_ctrl_c(running)
+        _refuse_incomplete(report)
+
+
+def _refuse_incomplete(report: Mapping[str, Any]) -> None:
+    """A run that lost frames is told in full, and is no success."""
+    frames = report["frames"]
+    if not frames["expected"] == frames["received"] == frames["reduced"] == frames["stored"]:
+        raise AcquisitionError(f"run {report['raw_uid']} is not complete: {report['verdict']}")
+    archive = report["archive"]
+    if archive["state"] not in _ARCHIVED:
+        raise ServiceError(
+            f"run {report['raw_uid']} is not archived ({archive['state']}): {archive['reason']}"
+        )
 
 
 def _take(session: Session, frames: int, rate: float, md: Mapping[str, Any], progress: Progress) -> str:
@@ -62,11 +79,49 @@ def _take(session: Session, frames: int, rate: float, md: Mapping[str, Any], pro
         detector, frames, acquire_period=1 / rate, acquire_time=1 / rate, md={**md, "frame_rate_hz": rate}
     )
     with _step(progress, "Frames", total=frames, done=lambda: detector.received):
-        uids = session.RE(plan)
+        uids = _run(session.RE, plan)
     return str(uids[0])
 
 
-def _follow(session: Session, uid: str, progress: Progress) -> Record:
+def _run(run_engine: Any, plan: Any) -> tuple[str, ...]:
+    """Run a plan; Ctrl-C aborts it, which closes the run and leaves the detector idle."""
+    from bluesky.utils import RunEngineInterrupted
+
+    run_engine.context_managers = [
+        pausing_at_ctrl_c
+    ]  # bluesky's own waits for a checkpoint, or for a second one
+    with redirect_stdout(io.StringIO()):  # the RunEngine explains what one could type at a prompt
+        try:
+            return tuple(run_engine(plan))
+        except RunEngineInterrupted as error:
+            run_engine.abort("interrupted by Ctrl-C")
+            raise KeyboardInterrupt from error
+
+
+@contextmanager
+def pausing_at_ctrl_c(run_engine: Any) -> Iterator[None]:
+    """While it is entered, SIGINT pauses the plan at once."""
+    wanted = threading.Event()
+    over = threading.Event()
+
+    def pause() -> None:
+        wanted.wait()
+        if not over.is_set():
+            run_engine.request_pause(defer=False)
+
+    thread = threading.Thread(target=pause, name="ctrl-c")  # a signal handler must not wait for the RunEngine
+    before = signal.signal(signal.SIGINT, lambda *_: wanted.set())
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        over.set()
+        wanted.set()
+        thread.join()
+
+
+def _follow(session: Session, uid: str, progress: Progress, running: Services) -> Record:
     """Wait for the result, the catalogue and the archive."""
     (reducer,) = session.reducers.values()
     analysis = reducer.last
@@ -77,24 +132,31 @@ def _follow(session: Session, uid: str, progress: Progress) -> Record:
             reason = analysis.fate.reason if analysis.fate else "it never began"
             raise ReductionError(f"run {uid}: the reduction failed: {reason}")
     with _step(progress, "Catalogue"):
-        if not session.wait_delivered(_CATALOGUE_TIMEOUT_S):
-            raise ServiceError(
-                f"run {uid}: not in the catalogue within {_CATALOGUE_TIMEOUT_S:g} s; run 'apsdm doctor'"
-            )
+        _await_delivery(session, uid, running)
     with _step(progress, "Archive"):
-        return _archived(session, uid)
+        return _archived(session, uid, running)
 
 
-def _archived(session: Session, uid: str) -> Record:
+def _await_delivery(session: Session, uid: str, running: Services) -> None:
+    deadline = time.monotonic() + _CATALOGUE_TIMEOUT_S
+    while not session.wait_delivered(_POLL_S):
+        running.check()
+        if time.monotonic() > deadline:
+            raise ServiceError(
+                f"run {uid}: not in the catalogue within {_CATALOGUE_TIMEOUT_S:g} s; its documents are "
+                f"safe in the spool; see {running.logs / 'apsdm.log'}"
+            )
+
+
+def _archived(session: Session, uid: str, running: Services) -> Record:
     deadline = time.monotonic() + _ARCHIVE_TIMEOUT_S
     while time.monotonic() < deadline:
+        running.check()
         record: Record | None = session.archive.get(uid)
         if record is not None and (record.state in _SETTLED or record.needs_person):
             return record
         time.sleep(0.1)
-    raise AcquisitionError(
-        f"run {uid}: not archived within {_ARCHIVE_TIMEOUT_S:g} s; see 'apsdm agent --status'"
-    )
+    raise ServiceError(f"run {uid}: not archived within {_ARCHIVE_TIMEOUT_S:g} s; see 'apsdm agent --status'")
 
 
 def _progress() -> Progress:

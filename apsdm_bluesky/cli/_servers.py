@@ -1,20 +1,29 @@
 """`apsdm up`, `serve`, `agent`: the processes that stay."""
 
 import json
+import logging
 import signal
 import threading
+from typing import TYPE_CHECKING
 
 import typer
 
 from apsdm_bluesky.config import BeamlineConfig
 
+from ._logs import log_to_terminal
 from ._options import ConfigOption, HomeOption, JsonOption, configured
+
+if TYPE_CHECKING:
+    from ._services import Services
+
+_POLL_S = 0.5
 
 
 def serve(config: ConfigOption = None, home: HomeOption = None) -> None:
     """Run the Tiled server in the foreground until Ctrl-C."""
     from apsdm_bluesky.tiled_config import serve as serve_now
 
+    log_to_terminal(logging.INFO)
     serve_now(configured(config, home))
 
 
@@ -30,6 +39,7 @@ def agent(
 
     settings = configured(config, home)
     if not status:
+        log_to_terminal(logging.INFO)
         run_agent(settings, uri=server_uri(settings), api_key=server_key(settings))
         return
     found = archive_status(settings)
@@ -41,26 +51,40 @@ def agent(
 
 
 def up(config: ConfigOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Start the Tiled server and the agent, and keep them until Ctrl-C."""
-    from ._services import services
+    """Start the Tiled server and the agent, and keep them until Ctrl-C.
 
-    settings = configured(config, home)
+    Exit code 1 where one of them ends by itself.
+    """
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    with services(settings) as running:
-        _tell(settings, running.uri, as_json)
-        stop.wait()
+    signal.signal(signal.SIGTERM, _interrupt)
+    settings = configured(config, home)
+    try:
+        from ._services import services
+
+        with services(settings, lasting=True) as running:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: stop.set())
+            _tell(settings, running, as_json)
+            while not stop.wait(_POLL_S):
+                running.check()
+    except KeyboardInterrupt:  # while they start
+        return
 
 
-def _tell(settings: BeamlineConfig, uri: str, as_json: bool) -> None:
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _tell(settings: BeamlineConfig, running: "Services", as_json: bool) -> None:
     key_file = settings.folders.catalog / "api_key"
     if as_json:
         print(
-            json.dumps({"tiled_uri": uri, "api_key_file": str(key_file), "home": str(settings.folders.root)}),
+            json.dumps(
+                {"tiled_uri": running.uri, "api_key_file": str(key_file), "home": str(settings.folders.root)}
+            ),
             flush=True,
         )
         return
-    print(f"Tiled   {uri}    (API key: {key_file})")
+    print(f"Tiled   {running.uri}    (API key: {key_file})")
     print(f"State   {settings.folders.root}")
-    print("Ctrl-C ends both.", flush=True)
+    print(f"Ctrl-C ends {' and '.join(running.own) or 'this command; both ran before'}.", flush=True)

@@ -1,5 +1,13 @@
 """`apsdm shell`: IPython with the beamline ready."""
 
+import logging
+import sys
+from typing import Any
+
+from apsdm_bluesky.errors import ApsdmError
+
+from ._faults import actionable
+from ._logs import log_to_terminal
 from ._options import ConfigOption, HomeOption, configured
 
 _BANNER = """
@@ -13,14 +21,12 @@ apsdm-bluesky: {name}
 
 def shell(config: ConfigOption = None, home: HomeOption = None) -> None:
     """Open IPython with RE, catalog, devices and plans ready."""
-    import IPython
-
     from apsdm_bluesky.session import open_session
 
     from ._services import services
 
     settings = configured(config, home)
-    with services(settings, any_port=True), open_session(settings) as session:
+    with services(settings), open_session(settings) as session:
         from bluesky import plan_stubs, plans
 
         from apsdm_bluesky.plans import xpcs_series
@@ -35,9 +41,29 @@ def shell(config: ConfigOption = None, home: HomeOption = None) -> None:
             "bps": plan_stubs,
             **session.devices,
         }
-        print(
-            _BANNER.format(
-                name=settings.name, devices=", ".join(session.devices), detector=next(iter(session.devices))
-            )
-        )
-        IPython.start_ipython(argv=["--no-banner"], user_ns=names)
+        first = next(iter(session.devices))
+        print(_BANNER.format(name=settings.name, devices=", ".join(session.devices), detector=first))
+        log_to_terminal(logging.WARNING)
+        _prompt(names)
+
+
+def _prompt(names: dict[str, Any]) -> None:
+    """IPython until the person leaves."""
+    from bluesky.utils import FailedStatus
+    from IPython.terminal.ipapp import TerminalIPythonApp
+
+    ipython = TerminalIPythonApp.instance(user_ns=names, display_banner=False)
+    ipython.initialize(argv=[])
+    ipython.shell.set_custom_exc((ApsdmError, FailedStatus), _one_line)
+    ipython.start()
+
+
+def _one_line(
+    shell: Any, kind: type[BaseException], error: BaseException, trace: Any, tb_offset: Any = None
+) -> None:
+    """A fault that a person can mend is told in one line; every other keeps its traceback."""
+    known = actionable(error)
+    if known is None:
+        shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
+    else:
+        print(f"{type(known).__name__}: {known}", file=sys.stderr)

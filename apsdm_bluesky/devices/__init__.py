@@ -1,5 +1,6 @@
 """ophyd devices that wrap detectors and PVA streams. A beamline adds its detectors here."""
 
+from ._channel_access import quiet_channel_access
 from ._pva_stream import PvaStream
 
-__all__ = ["PvaStream"]
+__all__ = ["PvaStream", "quiet_channel_access"]

@@ -42,7 +42,8 @@ def read_frames(path: Path) -> NDArray[Any]:
         raise FormatError(f"{path}: unknown kind of file; frames are read from {', '.join(_READERS)}")
     try:
         if not path.is_file():
-            raise FormatError(f"{path}: no such file; give a file of frames")
+            what = "is a folder" if path.is_dir() else "no such file"
+            raise FormatError(f"{path}: {what}; give a file of frames")
         frames = reader(path)
     except _DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
