@@ -35,7 +35,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure, beside peers.")
     parser.add_argument("--only", metavar="NAME", help="this bench only")
-    parser.add_argument("--repeats", metavar="N", type=_positive, default=5, help="rounds (default: 5)")
+    parser.add_argument("--repeats", metavar="N", type=_positive, help="rounds (default: each bench's own)")
     return parser.parse_args()
 
 
@@ -46,24 +46,27 @@ def _positive(text: str) -> int:
     return number
 
 
-def _run_apart(name: str, repeats: int) -> int:
+def _run_apart(name: str, repeats: int | None) -> int:
     """In a process of its own: what one bench loads, holds or breaks is none of the next one's business."""
-    command = [sys.executable, "-m", "benchmarks", "--only", name, "--repeats", str(repeats)]
+    command = [sys.executable, "-m", "benchmarks", "--only", name]
+    if repeats is not None:
+        command += ["--repeats", str(repeats)]
     code = subprocess.run(command, cwd=_FOLDER.parent, check=False).returncode
     if code < 0:
         print(f"bench {name} failed: its process died of signal {-code}", file=sys.stderr)
     return int(code != 0)
 
 
-def _run(name: str, repeats: int) -> None:
-    # What services log while they are being killed is not the result.
-    logging.basicConfig(level=logging.CRITICAL)
+def _run(name: str, repeats: int | None) -> None:
+    logging.disable()  # what services say while they are being killed
     module = importlib.import_module(f"benchmarks.bench_{name}")
     title = (module.__doc__ or "").partition("\n")[0]
     print(f"\n== {name}: {title}", flush=True)
     around = surroundings()  # before we load the machine ourselves
     with module.bench() as bench:
-        results = measure(bench, repeats, _show_progress if sys.stderr.isatty() else lambda *_: None)
+        results = measure(
+            bench, repeats or bench.repeats, _show_progress if sys.stderr.isatty() else lambda *_: None
+        )
     around["versions"] = versions(bench.packages)
     path = save(_FOLDER / "results", name, bench, results, around)
     print(table(results))
@@ -77,4 +80,7 @@ def _show_progress(number: int, race: str, side: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -55,12 +55,15 @@ class Bench:
         Run one after the other in each round, so that all sides see the same state of the machine.
     packages
         Names of the distributions whose versions matter.
+    repeats
+        Rounds, unless other are asked for.
     notes
         Told below the table: how the sides were set up, what could not be measured.
     """
 
     races: Sequence[Race]
     packages: Sequence[str]
+    repeats: int = 5
     notes: Sequence[str] = ()
 
 

@@ -86,9 +86,12 @@ def _sides(race: Race) -> dict[str, Callable[[], Sample]]:
 
 
 def _results(race: Race, samples: Mapping[str, Sequence[Sample]]) -> list[SideResult]:
-    ours = samples[OURS]
     return [
-        SideResult(name=name, samples=samples[name], ratio=None if name == OURS else ratio(ours, samples[name]))
+        SideResult(
+            name=name,
+            samples=samples[name],
+            ratio=None if name == OURS else ratio(samples[OURS], samples[name]),
+        )
         for name in _sides(race)
     ]
 

@@ -1,7 +1,7 @@
 """A PVA server of NTNDArray in a process of its own: ``python -m benchmarks._pva_publisher CHANNEL``.
 
-Each byte on stdin is a credit for `CREDIT` frames: they are sent as fast as they go, and then it waits for the
-next. So whoever gives no credit for frames that it has not handled yet loses none. Ends with its input.
+Each byte on stdin is a credit for `CREDIT` frames: they are sent as fast as they go, and then it waits for
+the next. Whoever gives no credit for more than its queue holds loses none. Ends with its input.
 """
 
 import os

@@ -1,7 +1,7 @@
 """scikit-beam as a peer, in a virtual environment of its own: it needs other packages than we do.
 
-It is made on first use in `results/scikit-beam-<version>`. Where that is not possible (no network, no compiler)
-the bench goes on without this peer and says so.
+It is made on first use in `results/scikit-beam-<version>`. Where that is not possible (no network, no
+compiler) the bench goes on without this peer and says so.
 """
 
 import json
@@ -23,6 +23,10 @@ VERSION = "0.0.27"
 _ENVIRONMENT = Path(__file__).parent / "results" / f"scikit-beam-{VERSION}"
 _FRAMES = 256  # it takes seconds for these; its rate does not depend on their number
 _INSTALL_TIMEOUT_S = 600
+_NOTE = (
+    f"scikit-beam {VERSION}, lazy_one_time, in a process of its own, {_FRAMES} frames; its delays and "
+    "normalisation differ, and it gives g2 after every frame"
+)
 
 # Runs in the other environment. It is warmed up, then answers each line of input with a rate.
 _SCRIPT = """
@@ -48,7 +52,7 @@ for _ in sys.stdin:
 def peer(
     frames: NDArray[Any], labels: NDArray[np.int32], *, buffers: int
 ) -> Iterator[tuple[Measure | None, str]]:
-    """scikit-beam's `lazy_one_time` on the first of these frames, and a note; None where it is not to be had."""
+    """scikit-beam's `lazy_one_time` on the first of these frames, or None where there is none; and a note."""
     problem = _install()
     if problem:
         yield None, f"scikit-beam {VERSION} could not be installed, so it is not measured: {problem}"
@@ -61,10 +65,7 @@ def peer(
         command = [str(_python()), "-c", _SCRIPT, *map(str, files), str(levels), str(buffers)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
             _answer(child)
-            yield lambda: Sample(value=float(_ask(child))), (
-                f"scikit-beam {VERSION}, lazy_one_time, in a process of its own, {_FRAMES} frames; its delays "
-                "and normalisation differ, and it gives g2 after every frame"
-            )
+            yield lambda: Sample(value=float(_ask(child))), _NOTE
 
 
 def _ask(child: "subprocess.Popen[str]") -> str:
@@ -76,8 +77,7 @@ def _ask(child: "subprocess.Popen[str]") -> str:
 
 
 def _answer(child: "subprocess.Popen[str]") -> str:
-    line = child.stdout.readline() if child.stdout else ""
-    if not line:
+    if child.stdout is None or not (line := child.stdout.readline()):
         raise RuntimeError("scikit-beam's process ended; what it wrote stands above")
     return line
 
@@ -105,6 +105,6 @@ def _install() -> str:
         return f"not installed within {_INSTALL_TIMEOUT_S} s"
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines() or ["no message"]
-        return next((line for line in lines if "error" in line.lower()), lines[-1]).strip()
+        return str(next((line for line in lines if "error" in line.lower()), lines[-1])).strip()
     done.write_text(json.dumps({"version": VERSION}))
     return ""

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +23,7 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores that we may use, memory, and how busy others keep them (load of the last minute)."""
+    """Processor, cores that we may use, memory, kind of disk, and how busy others keep them (load)."""
     pages, page_size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {
         "cpu": _cpu_model(),
@@ -30,6 +31,7 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(pages * page_size / 2**30, 1),
         "system": platform.system(),
+        "temporary_files_on": _output("stat", "-f", "-c", "%T", tempfile.gettempdir()),
         "load": round(os.getloadavg()[0], 2),
     }
 
@@ -44,17 +46,16 @@ def _cpu_model() -> str:
 
 def commit() -> str | None:
     """The commit of the tree, with ``+changes`` where tracked files differ; None outside of git."""
-    head = _git("rev-parse", "HEAD")
+    head = _output("git", "rev-parse", "HEAD")
     if not head:
         return None
-    return f"{head}+changes" if _git("status", "--porcelain", "--untracked-files=no") else head
+    return f"{head}+changes" if _output("git", "status", "--porcelain", "--untracked-files=no") else head
 
 
-def _git(*arguments: str) -> str | None:
+def _output(*command: str) -> str | None:
+    """What a command prints; None where it is not there or fails."""
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=_HERE, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run(command, cwd=_HERE, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

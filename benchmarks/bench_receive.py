@@ -14,7 +14,7 @@ from apsdm_bluesky.model import AcquisitionLedger, ConsumerLedger, CorruptFrame,
 from apsdm_bluesky.sim import isolate_epics
 from apsdm_bluesky.streaming import AcquisitionInfo, Lane, Receiver
 
-from ._bench import Bench, Race, Sample
+from ._bench import Bench, Measure, Race, Sample
 
 if TYPE_CHECKING:
     import pvaccess
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CHANNEL = "bench:Image"
 SHAPE = (516, 1556)
 CREDIT = 16  # frames, as the publisher has it
-WINDOW = 4  # credits given in advance
+WINDOW = 4  # number given in advance
 QUEUE = (WINDOW + 1) * CREDIT  # frames in the server's queue, 130 MB: more are never on their way
 FRAMES = 2000
 RING_FRAMES = 160
@@ -33,7 +33,7 @@ STALL_S = 30.0
 def bench() -> Iterator[Bench]:
     isolate_epics()  # before pvaccess is loaded
     with publisher() as feed:
-        sides = {"ours": lambda: ours(feed), "bare": lambda: bare(feed)}
+        sides: dict[str, Measure] = {"ours": lambda: ours(feed), "bare": lambda: bare(feed)}
         for side in sides.values():
             side()
         peers = {"bare pvapy callback, one copy": sides["bare"]}
@@ -43,7 +43,7 @@ def bench() -> Iterator[Bench]:
 
 
 class Feed:
-    """The publisher as a consumer sees it: give credits, know when the last frame has been handled."""
+    """The publisher as a consumer sees it: give number, know when the last frame has been handled."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
@@ -70,10 +70,10 @@ class Feed:
         self.base_id += FRAMES
         self._given = 0
 
-    def _give(self, credits: int) -> None:
-        if credits > 0 and self._process.stdin is not None:
-            self._given += credits
-            self._process.stdin.write(b"." * credits)
+    def _give(self, number: int) -> None:
+        if number > 0 and self._process.stdin is not None:
+            self._given += number
+            self._process.stdin.write(b"." * number)
             self._process.stdin.flush()
 
 
