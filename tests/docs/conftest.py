@@ -1,0 +1,72 @@
+"""A demo run, as the tutorial takes it, on the test session's shared Tiled server."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.servers import RunningServer, tiled_server
+
+__all__ = ["tiled_server"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoRun:
+    """The beamline of a demo run, and what the command told.
+
+    Parameters
+    ----------
+    server
+        Runs on the state folder.
+    told
+        The JSON object of `apsdm demo --json`.
+    """
+
+    server: RunningServer
+    told: dict
+
+    def run(self, *command, cwd, stdin=""):
+        """A command on this beamline as its user types it; its output, both streams in one."""
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    @property
+    def environment(self):
+        return {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "APSDM_HOME": str(self.server.config.home),
+            "RAW_UID": self.told["raw_uid"],
+            "RESULT_UID": self.told["processed_uid"],
+            "MPLBACKEND": "agg",
+        }
+
+
+@pytest.fixture(scope="session")
+def demo(tiled_server):
+    command = [
+        sys.executable,
+        "-m",
+        "apsdm_bluesky.cli",
+        "demo",
+        "--json",
+        "--home",
+        tiled_server.config.home,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    return DemoRun(server=tiled_server, told=json.loads(done.stdout))

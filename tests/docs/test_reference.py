@@ -1,0 +1,141 @@
+"""The reference says what the code says: every key, option, default, dtype and unit, and no other."""
+
+import json
+import re
+import typing
+
+import numpy as np
+import pytest
+import typer
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from apsdm_bluesky.cli import app
+from apsdm_bluesky.config import BeamlineConfig
+
+from .pages import ROOT, code, pages, prose, section, table
+
+CONFIGURATION = "docs/reference/configuration.md"
+COMMANDS = "docs/reference/command-line.md"
+DOCUMENTS = "docs/reference/documents.md"
+
+# -- configuration --
+
+
+def models_in(annotation):
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in typing.get_args(annotation) for model in models_in(part)]
+
+
+def leaves(model, prefix=""):
+    """(path, default as JSON) of every key that holds a value."""
+    for name, field in model.model_fields.items():
+        inner = models_in(field.annotation)
+        if inner:
+            between = ".<name>." if typing.get_origin(field.annotation) is dict else "."
+            yield from leaves(inner[0], f"{prefix}{name}{between}")
+        else:
+            default = field.get_default(call_default_factory=True)
+            yield f"{prefix}{name}", "required" if default is PydanticUndefined else json.dumps(default)
+
+
+def documented_keys():
+    rows = [row for row in table(pages()[CONFIGURATION]) if len(row) == 3]
+    return {code(row[0])[0]: row[1].strip("`") for row in rows}
+
+
+def test_every_key_is_documented_with_its_default():
+    assert documented_keys() == dict(leaves(BeamlineConfig))
+
+
+def test_the_example_shows_every_group():
+    text = (ROOT / "examples/beamline.yml").read_text()
+    groups = {path.split(".")[0] for path, _ in leaves(BeamlineConfig)} - {"simulation"}
+    assert [group for group in groups if f"\n{group}:" not in text] == []
+
+
+# -- command line --
+
+CLI = typer.main.get_command(app)
+# The first table: options that most commands share.
+SHARED = {code(row[0])[0]: row[1] for row in table(pages()[COMMANDS].partition("\n## ")[0])}
+
+
+@pytest.mark.parametrize("name", CLI.commands)
+def test_every_option_is_documented(name):
+    command = CLI.commands[name]
+    arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
+    heading = " ".join([f"## apsdm {name}", *(argument.name.upper() for argument in arguments)])
+    text = section(COMMANDS, heading)
+    own = {code(row[0])[0]: row[1].strip("`") for row in table(text, first="`--")}
+    named = set(own) | {word for word in code(prose(text)) if word.startswith("--")}
+    options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
+    assert named - {"--help"} == {option.opts[0] for option in options} - {"--help"}
+    for option in options:
+        assert {**SHARED, **own}[option.opts[0]] == default_of(option), option.opts
+
+
+def default_of(option):
+    if option.is_flag:
+        return "off"
+    return "none" if option.default is None else f"{option.default:g}"
+
+
+def test_every_command_is_documented():
+    headings = re.findall(r"^## apsdm (\w+)", pages()[COMMANDS], re.MULTILINE)
+    assert sorted(headings) == sorted(CLI.commands)
+
+
+def test_the_json_of_demo_is_documented(demo):
+    rows = table(section(COMMANDS, "## JSON of demo and replay"))
+    assert {key for row in rows for key in code(row[0])} == set(demo.told)
+    for row in rows:
+        inner = demo.told[code(row[0])[0]]
+        if isinstance(inner, dict):
+            assert set(code(row[1])) == set(inner)
+
+
+# -- documents --
+
+
+def test_every_stream_is_documented(demo):
+    with demo.server.client() as client:
+        for kind, uid in (("raw", demo.told["raw_uid"]), ("result", demo.told["processed_uid"])):
+            run = client["raw" if kind == "raw" else "processed"][uid]
+            headings = re.findall(rf"^### {kind}: (\w+)", pages()[DOCUMENTS], re.MULTILINE)
+            assert sorted(headings) == sorted(run)
+            for stream in run:
+                check_stream(run[stream], table(section(DOCUMENTS, f"### {kind}: {stream}")))
+
+
+def check_stream(stream, rows):
+    described = stream.metadata["data_keys"]
+    documented = {code(row[0])[0].replace("DET_", "sim_det_"): row[1:4] for row in rows}
+    assert set(documented) == set(described)
+    for key, (dtype, shape, unit) in documented.items():
+        assert described[key].get("units", "") == unit, key
+        assert dtype in (dtype_of(described[key], stream[key]), "the detector's"), key
+        dimensions = [part for part in shape.split(", ") if part]
+        # Rows of external arrays are frames; those of the others are events.
+        external = "external" in described[key]
+        assert len(dimensions) == stream[key].ndim - (0 if external else 1), key
+        assert [size_of(name) for name in dimensions] == list(stream[key].shape[0 if external else 1 :]), key
+
+
+def dtype_of(data_key, array):
+    return "text" if data_key["dtype"] == "string" else np.dtype(array.dtype).str[1:]
+
+
+def size_of(name):
+    """In the demo run."""
+    return {"T": 38, "Q": 8, "S": 24, "N": 2000, "y": 256, "x": 256}[name]
+
+
+def test_the_start_document_of_a_result_is_documented(demo):
+    with demo.server.client() as client:
+        start = dict(client["processed"][demo.told["processed_uid"]].metadata["start"])
+    rows = table(section(DOCUMENTS, "## Result").partition("### ")[0])
+    documented = {key for row in rows for key in code(row[0])}
+    optional = {"proposal", "esaf", "experiment"}
+    assert documented - optional == set(start) - {"uid", "time"}
