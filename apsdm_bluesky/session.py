@@ -68,6 +68,7 @@ class Session:
 
     def __init__(self, config: BeamlineConfig) -> None:
         self.config = config
+        self._delivery_timeout_s = _DELIVERY_TIMEOUT_S
         self._resources = ExitStack()
         try:
             self._open()
@@ -100,14 +101,18 @@ class Session:
         ServiceError
             No server answers.
         """
-        return connect(server_uri(self.config), server_key(self.config))
+        client = connect(server_uri(self.config), server_key(self.config))
+        self._resources.callback(client.context.http_client.close)
+        return client
 
     @cached_property
     def archive(self) -> Any:
         """The archive's records: `archive.list()`, `archive.get(uid)`."""
         from apsdm_bluesky.archive import Ledger
 
-        return Ledger(self.config.folders.archive)
+        ledger = Ledger(self.config.folders.archive)
+        self._resources.callback(ledger.close)
+        return ledger
 
     def wait_delivered(self, timeout: float) -> bool:
         """Wait until every document so far is in the catalogue; False when it is not by `timeout` seconds."""
@@ -126,6 +131,8 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is KeyboardInterrupt:
+            self._delivery_timeout_s = 0  # somebody wants to leave; the agent delivers what is left
         self.close()
 
     def _start_simulation(self) -> None:
@@ -186,7 +193,7 @@ class Session:
         return reducers
 
     def _deliver_the_rest(self) -> None:
-        if not self._delivery.close(_DELIVERY_TIMEOUT_S):
+        if not self._delivery.close(self._delivery_timeout_s):
             logger.warning(
                 "%d runs are not in the catalogue yet; they are safe in %s, and the agent delivers them",
                 self._delivery.pending,

@@ -16,6 +16,7 @@ from apsdm_bluesky.config import (
 )
 from apsdm_bluesky.errors import ConfigError
 
+from ._logs import log_to_file
 from ._options import HomeOption, JsonOption, configured
 
 
@@ -28,11 +29,12 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Take a simulated XPCS series: stream, reduce, catalogue, archive, and compare with the known answer."""
+    config = _beamline(home, SimulationConfig(seed=seed), None)
+    log_to_file(config.folders)
     from ._end_to_end import end_to_end
 
-    simulation = SimulationConfig(seed=seed)
     end_to_end(
-        _beamline(home, simulation, None),
+        config,
         frames=frames,
         rate=rate,
         as_json=as_json,
@@ -54,22 +56,25 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """Stream the frames of a file over PVA through the same device, reduction, catalogue and archive."""
+    # What is wrong with the input is told before anything is started.
+    point = None if center is None else _point(center)
     from apsdm_bluesky.formats import read_frames
 
-    stack = read_frames(file)  # what is wrong with it is told before anything is started
+    stack = read_frames(file)
     shape = (int(stack.shape[1]), int(stack.shape[2]))
     middle = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
     try:
         bins = (
             QMapConfig(file=qmap)
             if qmap is not None
-            else QMapConfig(center=_point(center) if center else middle, dynamic_bins=rings)
+            else QMapConfig(center=point or middle, dynamic_bins=rings)
         )
         simulation = SimulationConfig(shape=shape, frames_file=file.absolute())
     except ValidationError as error:
         raise ConfigError(f"{file}, {shape[1]} x {shape[0]} pixels: {faults_of(error)}") from error
     config = _beamline(home, simulation, bins)
     _check_qmap(config, shape)
+    log_to_file(config.folders)
     from ._end_to_end import end_to_end
 
     end_to_end(

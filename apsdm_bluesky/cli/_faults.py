@@ -37,7 +37,7 @@ _INTERRUPTED = 130
 
 def _run(app: typer.Typer) -> int:
     try:
-        return int(app(standalone_mode=False) or 0)
+        return int(app(prog_name="apsdm", standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
     except BrokenPipeError:

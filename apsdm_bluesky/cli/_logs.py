@@ -50,6 +50,7 @@ def log_to_terminal(level: int) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine("apsdm: %(message)s"))
     handler.setLevel(level)
+    handler.addFilter(lambda record: not record.name.startswith("apsdm_bluesky.cli"))  # told already
     package = logging.getLogger("apsdm_bluesky")
     package.addHandler(handler)
     package.setLevel(logging.INFO)

@@ -10,7 +10,7 @@ import typer
 
 from apsdm_bluesky.config import BeamlineConfig
 
-from ._logs import log_to_terminal
+from ._logs import log_to_file, log_to_terminal
 from ._options import ConfigOption, HomeOption, JsonOption, configured
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def agent(
 
     settings = configured(config, home)
     if not status:
+        log_to_file(settings.folders)
         log_to_terminal(logging.INFO)
         run_agent(settings, uri=server_uri(settings), api_key=server_key(settings))
         return
@@ -58,6 +59,7 @@ def up(config: ConfigOption = None, home: HomeOption = None, as_json: JsonOption
     stop = threading.Event()
     signal.signal(signal.SIGTERM, _interrupt)
     settings = configured(config, home)
+    log_to_file(settings.folders)
     try:
         from ._services import services
 

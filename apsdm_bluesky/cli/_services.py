@@ -10,15 +10,15 @@ from pathlib import Path
 from subprocess import Popen
 
 import filelock
+import httpx
 
 from apsdm_bluesky.agent import agent_process, agent_runs
 from apsdm_bluesky.config import BeamlineConfig, StateFolders
 from apsdm_bluesky.errors import LockedError, ServiceError, StorageError
 from apsdm_bluesky.tiled_config import running_server, server_key, server_process
 
-from ._logs import log_to_file
-
 _START_TIMEOUT_S = 120.0
+_ANSWER_TIMEOUT_S = 10.0
 _POLL_S = 0.2
 
 
@@ -68,13 +68,14 @@ def services(config: BeamlineConfig, *, lasting: bool = False) -> Iterator[Servi
     ServiceError, StorageError
         They cannot be started, or do not answer.
     """
-    log_to_file(config.folders)
     with ExitStack() as stack:
         if not _own(config.folders, stack, lasting=lasting):
             yield _those_of_up(config)
             return
         own: dict[str, Popen[str]] = {}
         uri = config.server.uri or running_server(config)
+        if config.server.uri is not None:
+            _refuse_silent(config.server.uri)
         if uri is None:
             server = config.server if lasting else config.server.model_copy(update={"port": 0})
             started = stack.enter_context(server_process(config.model_copy(update={"server": server})))
@@ -82,6 +83,16 @@ def services(config: BeamlineConfig, *, lasting: bool = False) -> Iterator[Servi
         if not agent_runs(config):
             own["the agent"] = stack.enter_context(agent_process(config, uri=uri, api_key=server_key(config)))
         yield Services(uri=uri, own_server="the Tiled server" in own, own=own, logs=config.folders.logs)
+
+
+def _refuse_silent(uri: str) -> None:
+    """A server that somebody else runs must answer before anything is started for it."""
+    try:
+        httpx.get(uri, timeout=_ANSWER_TIMEOUT_S)
+    except httpx.TransportError as error:
+        raise ServiceError(
+            f"no Tiled server answers at {uri} ({error}); start it, or mend server.uri in beamline.yml"
+        ) from error
 
 
 def _own(folders: StateFolders, stack: ExitStack, *, lasting: bool) -> bool:

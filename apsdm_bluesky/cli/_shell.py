@@ -7,7 +7,7 @@ from typing import Any
 from apsdm_bluesky.errors import ApsdmError
 
 from ._faults import actionable
-from ._logs import log_to_terminal
+from ._logs import log_to_file, log_to_terminal
 from ._options import ConfigOption, HomeOption, configured
 
 _BANNER = """
@@ -21,11 +21,12 @@ apsdm-bluesky: {name}
 
 def shell(config: ConfigOption = None, home: HomeOption = None) -> None:
     """Open IPython with RE, catalog, devices and plans ready."""
+    settings = configured(config, home)
+    log_to_file(settings.folders)
     from apsdm_bluesky.session import open_session
 
     from ._services import services
 
-    settings = configured(config, home)
     with services(settings), open_session(settings) as session:
         from bluesky import plan_stubs, plans
 
