@@ -114,13 +114,14 @@ def check_stream(stream, rows):
     documented = {code(row[0])[0].replace("DET_", "sim_det_"): row[1:4] for row in rows}
     assert set(documented) == set(described)
     for key, (dtype, shape, unit) in documented.items():
+        array = stream[key]
         assert described[key].get("units", "") == unit, key
-        assert dtype in (dtype_of(described[key], stream[key]), "the detector's"), key
+        assert dtype in (dtype_of(described[key], array), "the detector's"), key
         dimensions = [part for part in shape.split(", ") if part]
         # Rows of external arrays are frames; those of the others are events.
         external = "external" in described[key]
-        assert len(dimensions) == stream[key].ndim - (0 if external else 1), key
-        assert [size_of(name) for name in dimensions] == list(stream[key].shape[0 if external else 1 :]), key
+        assert len(dimensions) == array.ndim - (0 if external else 1), key
+        assert [size_of(name) for name in dimensions] == list(array.shape[0 if external else 1 :]), key
 
 
 def dtype_of(data_key, array):
