@@ -1,4 +1,4 @@
-"""Frames of 516 x 1556 uint16 (1.61 MB) over PVAccess from another process: frames/s, none lost."""
+"""Frames of 516 x 1556 uint16 (1.61 MB) over PVAccess from another process: frames/s to a consumer."""
 
 import subprocess
 import sys
@@ -27,6 +27,10 @@ QUEUE = (WINDOW + 1) * CREDIT  # frames in the server's queue, 130 MB: more are 
 FRAMES = 2000
 RING_FRAMES = 160
 STALL_S = 30.0
+
+# pvapy 5.6 lets go of a callback without the interpreter's lock: were that the last reference, the process
+# would die.
+_kept_callbacks: list[object] = []
 
 
 @contextmanager
@@ -147,6 +151,7 @@ def bare(feed: Feed) -> Sample:
             feed.handled(unique_id)
         live.set()
 
+    _kept_callbacks.append(callback)
     channel = pvaccess.Channel(CHANNEL)
     channel.monitor(callback, f"record[queueSize={QUEUE}]field()")
     if not live.wait(STALL_S):
