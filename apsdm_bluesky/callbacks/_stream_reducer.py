@@ -214,7 +214,9 @@ def _result_data(result: SeriesResult) -> dict[str, Any]:
     return {
         "frames": multitau.frames,
         "q": result.qmap.q,
+        "q_unit": result.qmap.unit,
         "delays": multitau.delays,
+        "levels": multitau.levels,
         "pairs": multitau.pairs,
         "g2": multitau.g2,
         "g2_err": multitau.g2_err,
