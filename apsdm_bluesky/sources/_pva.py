@@ -38,6 +38,9 @@ class PvaSource:
         self._live = threading.Event()
         self._calls = threading.Lock()
         self._connected = False
+        # pvapy 5.6 lets go of its references without the interpreter's lock. Were one the last (a monitor is
+        # stopped while frames come), the process would die; so these stay.
+        self._callbacks = (self._on_update, self._on_connection)
 
     @property
     def connected(self) -> bool:
@@ -52,11 +55,11 @@ class PvaSource:
         self._sink = sink
         # A new channel each time: a monitor that is restarted on an old one can go dead.
         channel = pvaccess.Channel(self.channel_name)
-        channel.setConnectionCallback(self._on_connection)
+        channel.setConnectionCallback(self._callbacks[1])
         self._channel = channel
         _active.add(self)
         # `field()` asks for everything: the default request brings the value only.
-        channel.monitor(self._on_update, f"record[queueSize={queue_size}]field()")
+        channel.monitor(self._callbacks[0], f"record[queueSize={queue_size}]field()")
         # monitor() returns before it is connected; frames sent before the first update would be lost.
         if not self._live.wait(self._connect_timeout_s):
             self.stop()
