@@ -1,11 +1,10 @@
-"""A subscription that is stopped in mid-stream, again and again; run by test_pva.py in a process of its own."""
+"""A subscription stopped in mid-stream, again and again; test_pva.py runs it in a process of its own."""
 
 import sys
 import threading
 
 from apsdm_bluesky.config import SimulationConfig
 from apsdm_bluesky.sim import DetectorProcess, isolate_epics
-from apsdm_bluesky.sources import PvaSource
 
 isolate_epics()
 
@@ -13,6 +12,8 @@ isolate_epics()
 def main(times):
     with DetectorProcess("stop:", SimulationConfig(shape=(32, 32))):
         import epics
+
+        from apsdm_bluesky.sources import PvaSource  # loads EPICS: after `isolate_epics`
 
         records = {"ImageMode": 2, "AcquirePeriod": 0.001, "AcquireTime": 0.0005, "ArrayCallbacks": 1}
         for record, value in records.items():
