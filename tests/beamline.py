@@ -60,10 +60,19 @@ def open_device(prefix, raw_root, **options):
     return device
 
 
+_SHARED: pytest.StashKey[str] = pytest.StashKey()
+
+
 @pytest.fixture(scope="session")
-def sound_detector():
-    with DetectorProcess("fly:", SIMULATION):
-        yield "fly:"
+def sound_detector(request):
+    """The prefix of the test session's detector: one, however many conftest.py files import this fixture."""
+    stash = request.config.stash
+    if _SHARED not in stash:
+        process = DetectorProcess("fly:", SIMULATION)
+        process.start()
+        stash[_SHARED] = "fly:"
+        request.config.add_cleanup(process.stop)
+    return stash[_SHARED]
 
 
 @pytest.fixture
