@@ -117,8 +117,9 @@ class Beamline:
 
     def close(self):
         self.client.context.http_client.close()
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(60) == 0
+        assert self.process.stderr.read() == ""
         self.process.stdout.close()
         self.process.stderr.close()
 
