@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 _CONNECT_TIMEOUT_S = 10.0
 _DELIVERY_TIMEOUT_S = 10.0
+_REDUCTION_TIMEOUT_S = 60.0
 
 
 def open_session(path_or_config: Path | str | BeamlineConfig | None = None) -> "Session":
@@ -91,6 +92,7 @@ class Session:
         }
         self.RE = self._run_engine()
         self.reducers = self._subscribe(qmap_for)
+        self._resources.callback(self._finish_reductions)
 
     @cached_property
     def catalog(self) -> Any:
@@ -191,6 +193,15 @@ class Session:
         for reducer in reducers.values():
             self.RE.subscribe(reducer)
         return reducers
+
+    def _finish_reductions(self) -> None:
+        """A result that is being computed is part of the run it belongs to."""
+        for name, reducer in self.reducers.items():
+            analysis = reducer.last
+            if analysis is None or analysis.uid is None:
+                continue
+            if not analysis.ended.wait(_REDUCTION_TIMEOUT_S if self._delivery_timeout_s else 0):
+                logger.warning("%s: the reduction of its last run has not ended and is given up", name)
 
     def _deliver_the_rest(self) -> None:
         if not self._delivery.close(self._delivery_timeout_s):

@@ -104,6 +104,7 @@ class DetectorProcess:
         if self._log is None:
             return tempfile.TemporaryFile()
         try:
+            self._log.parent.mkdir(parents=True, exist_ok=True)
             return self._log.open("a+b")
         except OSError as error:
             raise AcquisitionError(
