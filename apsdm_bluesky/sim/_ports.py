@@ -1,5 +1,6 @@
 """EPICS on loopback ports of this process's own, so that no two simulated beamlines ever meet."""
 
+import atexit
 import itertools
 import os
 import random
@@ -24,7 +25,7 @@ class _Isolation:
     """The ports of this process. Its TCP sockets, bound and never used, keep other processes off them."""
 
     def __init__(self, held: dict[int, socket.socket]) -> None:
-        self._held = held
+        self.sockets = tuple(held.values())
         self.ports = tuple(held)
         pva, repeater, *detectors = self.ports
         self.settings = _settings(pva, repeater, detectors)
@@ -69,7 +70,10 @@ def isolate_epics(ports: Sequence[int] | None = None) -> dict[str, str]:
             f"ports {list(ports)}: give one for PVA, one for the CA repeater, one for each detector"
         )
     _isolated = _reserve(ports)
-    start_repeater(_bound(socket.SOCK_DGRAM, _isolated.ports[1]))
+    repeater = _bound(socket.SOCK_DGRAM, _isolated.ports[1])
+    start_repeater(repeater)
+    for sock in (repeater, *_isolated.sockets):
+        atexit.register(sock.detach)  # open to the very end: the system closes them with the process
     os.environ.update(_isolated.settings)
     return dict(_isolated.settings)
 

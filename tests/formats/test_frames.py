@@ -108,7 +108,7 @@ def test_missing_folder_empty_and_garbage(tmp_path, suffix):
     refused(tmp_path / f"missing.{suffix}", "no such file")
     folder = tmp_path / f"folder.{suffix}"
     folder.mkdir()
-    refused(folder, "no such file")
+    refused(folder, "is a folder")
     pipe = tmp_path / f"pipe.{suffix}"
     os.mkfifo(pipe)
     refused(pipe, "no such file")
