@@ -69,7 +69,8 @@ def services(config: BeamlineConfig, *, lasting: bool = False) -> Iterator[Servi
         They cannot be started, or do not answer.
     """
     with ExitStack() as stack:
-        if not _own(config.folders, stack, lasting=lasting):
+        lock = _own(config.folders, stack, lasting=lasting)
+        if lock is None:
             yield _those_of_up(config)
             return
         own: dict[str, Popen[str]] = {}
@@ -82,6 +83,8 @@ def services(config: BeamlineConfig, *, lasting: bool = False) -> Iterator[Servi
             uri, own["the Tiled server"] = started.uri, started.process
         if not agent_runs(config):
             own["the agent"] = stack.enter_context(agent_process(config, uri=uri, api_key=server_key(config)))
+        if not own:  # 'apsdm serve' and 'apsdm agent' run: nobody depends on this command
+            lock.release()
         yield Services(uri=uri, own_server="the Tiled server" in own, own=own, logs=config.folders.logs)
 
 
@@ -95,8 +98,8 @@ def _refuse_silent(uri: str) -> None:
         ) from error
 
 
-def _own(folders: StateFolders, stack: ExitStack, *, lasting: bool) -> bool:
-    """Become the command that starts services on this folder; False where `apsdm up` is that already."""
+def _own(folders: StateFolders, stack: ExitStack, *, lasting: bool) -> filelock.BaseFileLock | None:
+    """Become the command that starts services on this folder; None where `apsdm up` is that already."""
     lock = filelock.FileLock(folders.root / "services.lock", timeout=0)
     note = folders.root / "services.json"
     try:
@@ -111,12 +114,12 @@ def _own(folders: StateFolders, stack: ExitStack, *, lasting: bool) -> bool:
             raise LockedError(
                 f"{folders.root}: {what} here already (pid {owner.get('pid', 'unknown')}); {advice}"
             ) from error
-        return False
+        return None
     except OSError as error:
         raise StorageError(
             f"{folders.root}: {error.strerror}; free space or give permission there"
         ) from error
-    return True
+    return lock
 
 
 def _owner(note: Path) -> dict[str, object]:
