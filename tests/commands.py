@@ -65,15 +65,20 @@ def told(done):
 
 
 def children(pid):
-    """Pids of the processes that a process has started, by their module's name."""
+    """The processes that a process has started: pid, and the module that runs there."""
     found = {}
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError, IndexError):
             stat = (folder / "stat").read_text()
             if int(stat.rpartition(")")[2].split()[1]) == pid:
                 arguments = (folder / "cmdline").read_bytes().decode().split("\0")
-                found[arguments[2] if arguments[1] == "-m" else arguments[0]] = int(folder.name)
+                found[int(folder.name)] = arguments[2] if arguments[1] == "-m" else arguments[0]
     return found
+
+
+def pid_of(processes, module):
+    (pid,) = [pid for pid, name in processes.items() if name == module]
+    return pid
 
 
 def alive(pid):
@@ -112,8 +117,10 @@ class Beamline:
 
     def stop_document(self, uid):
         """The stop document of a run in the catalogue; None while there is none."""
-        raw = self.client.get("raw", {})
-        return raw[uid].metadata.get("stop") if uid in raw else None
+        try:
+            return self.client["raw"][uid].metadata.get("stop")
+        except KeyError:  # not yet, or removed to be delivered again as a whole
+            return None
 
     def close(self):
         self.client.context.http_client.close()

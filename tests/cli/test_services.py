@@ -8,7 +8,7 @@ import socket
 import filelock
 import pytest
 
-from tests.commands import alive, all_gone, apsdm, children, command, started, told
+from tests.commands import alive, all_gone, apsdm, children, command, pid_of, started, told
 from tests.waiting import wait_for
 
 SERVER, AGENT, DETECTOR = "apsdm_bluesky.tiled_config", "apsdm_bluesky.agent", "apsdm_bluesky.sim.ioc"
@@ -20,21 +20,21 @@ def up(write_config):
     with started("up", "--config", write_config(), "--json") as process:
         assert process.stdout.readline(), process.stderr.read()
         pids = children(process.pid)
-        assert {SERVER, AGENT} <= pids.keys()
+        assert {SERVER, AGENT} <= set(pids.values())
         yield process, pids
-        all_gone(pids.values())
+        all_gone(pids)
 
 
 def test_nothing_outlives_an_up_that_is_killed(up):
     process, pids = up
     process.kill()
     process.wait(10)
-    all_gone(pids.values())
+    all_gone(pids)
 
 
 def test_up_tells_that_its_server_died(up):
     process, pids = up
-    os.kill(pids[SERVER], signal.SIGKILL)
+    os.kill(pid_of(pids, SERVER), signal.SIGKILL)
     assert process.wait(30) == 1
     text = process.stderr.read()
     assert text.startswith("apsdm: the Tiled server ended unexpectedly (killed by signal 9); see ")
@@ -123,8 +123,8 @@ def test_ctrl_c_aborts_a_demo(beamline):
         assert process.wait(30) == 130, process.stderr.read()
         assert process.stdout.read() == ""
         assert process.stderr.read() == "apsdm: interrupted\n"
-    assert DETECTOR in pids
-    all_gone(pids.values())
+    assert DETECTOR in pids.values()
+    all_gone(pids)
     last = max((beamline.home / "spool").iterdir(), key=lambda folder: folder.name)
     (uid,) = [start["uid"] for start in starts(last) if "raw_uid" not in start]
     wait_for(lambda: beamline.stop_document(uid), 60, "the run's end in the catalogue")
@@ -157,7 +157,7 @@ def test_a_detector_that_dies_makes_no_success(beamline):
     before = frames_flow(beamline.home)
     with started("demo", "--frames", 20000, "--json", home=beamline.home) as process:
         wait_for(lambda: frames_flow(beamline.home, before) or process.poll() is not None, 120, "frames")
-        os.kill(children(process.pid)[DETECTOR], signal.SIGKILL)
+        os.kill(pid_of(children(process.pid), DETECTOR), signal.SIGKILL)
         out, err = process.communicate(timeout=200)
     assert process.returncode == 1
     frames = json.loads(out)["frames"]
