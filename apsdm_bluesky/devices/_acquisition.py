@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from apsdm_bluesky.errors import AcquisitionError
+from apsdm_bluesky.errors import AcquisitionError, StorageError
 from apsdm_bluesky.sources import FrameSource
 from apsdm_bluesky.streaming import AcquisitionInfo, Lane, Receiver
 
@@ -179,7 +179,7 @@ class Acquisition:
     def _storage_failure(self) -> Exception | None:
         if self._storage is None or not self._storage.fate.failed:
             return None
-        return AcquisitionError(f"{self._arming.cam.prefix}: {self._storage.fate.reason}")
+        return StorageError(self._storage.fate.reason)
 
     def _started(self) -> Receiver:
         if self._receiver is None:

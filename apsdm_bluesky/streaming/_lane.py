@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from apsdm_bluesky.errors import ApsdmError
 from apsdm_bluesky.model import AcquisitionLedger, ConsumerLedger, FrameBatch
 
 from ._pool import Block, BlockPool
@@ -154,4 +155,5 @@ class Lane:
         logger.error("%s failed: %s", self.consumer.name, error, exc_info=error)
         with self._changed:
             self._broken = True
-            self._reason = f"{type(error).__name__}: {error}"
+            # Our own errors are made to be read; of others the class says more than the text.
+            self._reason = str(error) if isinstance(error, ApsdmError) else f"{type(error).__name__}: {error}"

@@ -1,6 +1,7 @@
 """Where a beamline's server answers, and with which key."""
 
 import json
+import os
 
 from apsdm_bluesky.config import BeamlineConfig
 from apsdm_bluesky.errors import ServiceError, StorageError
@@ -13,15 +14,26 @@ def running_server(config: BeamlineConfig) -> str | None:
     from ._process import answers
 
     try:
-        uri = json.loads((config.folders.catalog / "server.json").read_text(encoding="utf-8"))["uri"]
+        ready = json.loads((config.folders.catalog / "server.json").read_text(encoding="utf-8"))
+        uri, pid = str(ready["uri"]), int(ready["pid"])
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise StorageError(
             f"{config.folders.catalog / 'server.json'}: cannot be read ({error}); remove it, then 'apsdm up'"
         ) from error
-    # The file of a server that was killed is left behind.
-    return str(uri) if answers(uri) else None
+    # The file of a server that was killed is left behind, and another beamline's may have its port now.
+    return uri if _lives(pid) and answers(uri) else None
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def server_uri(config: BeamlineConfig) -> str:
