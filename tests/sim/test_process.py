@@ -66,7 +66,7 @@ def test_log_file_gets_stderr(tmp_path):
         Client("logged:").pv("cam1:AcquireTime").put(float("nan"), wait=True)
     assert "nan is no finite number" in log.read_text()
     with pytest.raises(AcquisitionError, match="log cannot be written"):
-        DetectorProcess("logged:", SIMULATION, log=tmp_path / "no" / "folder").start()
+        DetectorProcess("logged:", SIMULATION, log=log / "below").start()
 
 
 def test_sigterm_ends_it_in_mid_run():
