@@ -8,6 +8,10 @@ import socket
 import filelock
 import pytest
 
+from apsdm_bluesky.agent import agent_process
+from apsdm_bluesky.cli._services import services
+from apsdm_bluesky.config import BeamlineConfig
+from apsdm_bluesky.tiled_config import server_key, server_process
 from tests.commands import alive, all_gone, apsdm, children, command, pid_of, started, told
 from tests.waiting import wait_for
 
@@ -80,6 +84,19 @@ def test_a_second_up_is_refused(beamline):
     done = apsdm("up", "--config", beamline.config_file, check=False)
     assert done.returncode == 1
     assert f"'apsdm up' runs here already (pid {beamline.process.pid}); use it" in told(done)
+
+
+def test_a_command_that_starts_nothing_keeps_no_other_out(tmp_path):
+    """Server and agent run already, each by itself: two shells may use them at once."""
+    config = BeamlineConfig(home=tmp_path, server={"port": 0})
+    with (
+        server_process(config) as server,
+        agent_process(config, uri=server.uri, api_key=server_key(config)),
+        services(config) as first,
+        services(config) as second,
+    ):
+        assert first.uri == second.uri == server.uri
+        assert first.own == second.own == {}
 
 
 @pytest.mark.parametrize("name", ["demo", "up", "shell"])
