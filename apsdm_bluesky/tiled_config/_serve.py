@@ -18,7 +18,8 @@ from apsdm_bluesky.config import BeamlineConfig, ServerConfig, StateFolders
 from apsdm_bluesky.errors import LockedError, ServiceError, StorageError
 from apsdm_bluesky.tiled_config._gate import Gate
 from apsdm_bluesky.tiled_config._key import api_key
-from apsdm_bluesky.tiled_config._settings import server_settings
+from apsdm_bluesky.tiled_config._settings import server_settings, tables_uri
+from apsdm_bluesky.tiled_config._tables import one_at_a_time
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ def serve(config: BeamlineConfig) -> None:
     with _own_folder(folders):
         key = api_key(folders)
         with _listen(config.server) as listener:
+            one_at_a_time(tables_uri(config))
             _run(server_settings(config), key, listener, folders.catalog / "server.json", config.server.host)
 
 

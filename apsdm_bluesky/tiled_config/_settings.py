@@ -5,6 +5,11 @@ from typing import Any
 from apsdm_bluesky.config import BeamlineConfig
 
 
+def tables_uri(config: BeamlineConfig) -> str:
+    """The DuckDB file that holds the rows of tables (events and results)."""
+    return f"duckdb:///{config.folders.catalog / 'tables.duckdb'}"
+
+
 def server_settings(config: BeamlineConfig) -> dict[str, Any]:
     """The configuration of the embedded server: SQLite and folders, no services beside it.
 
@@ -16,7 +21,7 @@ def server_settings(config: BeamlineConfig) -> dict[str, Any]:
             "uri": f"sqlite:///{folders.catalog / 'catalog.db'}",
             "writable_storage": [
                 str(folders.catalog / "data"),
-                f"duckdb:///{folders.catalog / 'tables.duckdb'}",
+                tables_uri(config),
             ],
             # Raw frames stay where the devices wrote them. Nothing else on this machine can be read.
             "readable_storage": [str(folders.raw)],
