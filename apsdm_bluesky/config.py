@@ -16,6 +16,7 @@ __all__ = [
     "ArchiveConfig",
     "BeamlineConfig",
     "DetectorConfig",
+    "Overflow",
     "QMapConfig",
     "ReductionConfig",
     "ServerConfig",
@@ -27,6 +28,7 @@ __all__ = [
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[float, Field(gt=0)]
+Overflow = Literal["block", "drop", "spill"]
 DetectorName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 # Addresses of files and databases are made from the state folder; these have a meaning in them.
@@ -54,7 +56,28 @@ class DetectorConfig(_Model):
     pva_channel: str | None = Field(None, description="NTNDArray channel; default: prefix + 'Pva1:Image'")
     ring_mb: Positive = Field(256, description="memory for frames between the network and the consumers")
     stall_timeout_s: Positive = Field(10.0, description="give up when no frame came for so long")
-    write_raw: bool = Field(True, description="store raw frames (Zarr) unless the plan says otherwise")
+    layout: Literal["images", "events"] = Field(
+        "images", description="what a message holds: dense images, or the packed words of non-zero pixels"
+    )
+    frames_per_message: Annotated[int, Field(ge=1)] = Field(
+        1, description="frames in each message; the last one of an acquisition may bring fewer"
+    )
+    batch_age_s: Positive = Field(0.5, description="frames wait no longer than this for a full batch")
+    on_loss: Literal["mark", "fail"] = Field(
+        "mark", description="frames are missing: the run tells (mark), or fails (fail)"
+    )
+    on_overflow: Overflow = Field(
+        "block",
+        description="frames come faster than they are stored: hold the detector's queue, drop and count, or "
+        "spill to disk",
+    )
+    credit: Annotated[int, Field(ge=0)] = Field(
+        0, description="messages that a source of ours may be ahead of us; 0: the source does not wait"
+    )
+    write_raw: bool = Field(True, description="store raw frames unless the plan says otherwise")
+    raw_store: Literal["auto", "dense", "events"] = Field(
+        "auto", description="how: images, events of non-zero pixels, or by the occupancy of the first frames"
+    )
 
 
 class QMapConfig(_Model):
@@ -80,9 +103,10 @@ class ReductionConfig(_Model):
     qmap: QMapConfig | None = Field(None, description="default: rings about the simulated beam centre")
     delays_per_level: Annotated[int, Field(ge=2)] = 4
     interval_s: Positive = Field(1.0, description="seconds between running results")
-    on_overflow: Literal["block", "drop"] = Field(
+    on_overflow: Overflow = Field(
         "drop",
-        description="frames come faster than they are reduced: hold the detector's queue, or drop and count",
+        description="frames come faster than they are reduced: hold the detector's queue, drop and count, or "
+        "spill to disk",
     )
     hot_pixel_frames: Annotated[int, Field(ge=0)] = Field(
         20, description="frames used to find hot pixels; 0: do not look"

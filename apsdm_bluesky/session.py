@@ -156,6 +156,9 @@ class Session:
             pva_channel=config.pva_channel,
             ring_mb=config.ring_mb,
             stall_timeout_s=config.stall_timeout_s,
+            batch_age_s=config.batch_age_s,
+            layout=config.layout,
+            frames_per_message=config.frames_per_message,
             write_raw=config.write_raw,
         )
         self._resources.callback(device.destroy)

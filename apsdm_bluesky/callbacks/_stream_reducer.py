@@ -13,8 +13,15 @@ from numpy.typing import NDArray
 
 from apsdm_bluesky.config import ReductionConfig
 from apsdm_bluesky.errors import ReductionError
-from apsdm_bluesky.model import AcquisitionLedger, ConsumerLedger, FrameBatch
-from apsdm_bluesky.reduction import MultiTauResult, QMap, SeriesReduction, SeriesResult, multitau_delays
+from apsdm_bluesky.model import AcquisitionLedger, Batch, ConsumerLedger, FrameBatch
+from apsdm_bluesky.reduction import (
+    MultiTauResult,
+    QMap,
+    SeriesReduction,
+    SeriesResult,
+    multitau_delays,
+    unpack_events,
+)
 from apsdm_bluesky.streaming import AcquisitionInfo, FrameStream
 
 from ._analysis_run import AnalysisRun, Emit
@@ -118,11 +125,11 @@ class _Analysis:
         )
         self._next_report = time.monotonic() + self._config.interval_s
 
-    def consume(self, batch: FrameBatch) -> None:
+    def consume(self, batch: Batch) -> None:
         """Reduce a batch; report when it is time."""
         if self._series is None or self._run is None:
             raise ReductionError(f"{self.name}: frames came before it began")
-        self._series.push(batch)
+        self._series.push(batch if isinstance(batch, FrameBatch) else unpack_events(batch))
         if time.monotonic() < self._next_report:
             return
         self._tell_mask(self._run, self._series)

@@ -45,6 +45,7 @@ class Acquisition:
         lanes: Sequence[Lane],
         ring_bytes: int,
         stall_timeout_s: float,
+        batch_age_s: float,
         on_started: Callable[[Exception | None], None],
         on_done: Callable[[Exception | None], None],
         storage: Lane | None = None,
@@ -54,6 +55,7 @@ class Acquisition:
         self._info = info
         self._lanes = lanes
         self._ring_bytes = ring_bytes
+        self._batch_age_s = batch_age_s
         self._stall_timeout_s = stall_timeout_s + info.period_s
         self._on_started = on_started
         self._on_done = on_done
@@ -113,7 +115,10 @@ class Acquisition:
         self._source.start(gate, queue_size=self._queue_size())
         # What came up to here is stale; numbers beyond the counter are ours.
         self._receiver = Receiver(
-            self._info, base_id=self._arming.frame_counter(), ring_bytes=self._ring_bytes, lanes=self._lanes
+            self._info, base_id=self._arming.frame_counter(),
+            ring_bytes=self._ring_bytes,
+            lanes=self._lanes,
+            batch_age_s=self._batch_age_s,
         )
         if (failure := self._storage_failure()) is not None:
             raise failure
@@ -121,12 +126,12 @@ class Acquisition:
         return self._arming.start()
 
     def _queue_size(self) -> int:
-        wanted = self._info.expected + 4
+        wanted = self._info.messages + 4
         ny, nx = self._info.frame_shape
-        fitting = max(4, _QUEUE_BYTES // (ny * nx * 4))
+        fitting = max(4, _QUEUE_BYTES // (ny * nx * 4 * self._info.frames_per_message))
         if fitting < wanted:
             logger.warning(
-                "the server's queue holds %d of %d frames: a slow consumer can lose some", fitting, wanted
+                "the server's queue holds %d of %d messages: a slow consumer can lose some", fitting, wanted
             )
         return min(wanted, fitting)
 

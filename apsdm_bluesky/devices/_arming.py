@@ -21,6 +21,8 @@ class Arming:
 
     cam: CameraRecords
     pva: PvaPluginRecords
+    frames_per_message: int = 1
+    events: bool = False
 
     def info(self) -> AcquisitionInfo:
         """What the camera is set to send.
@@ -41,6 +43,8 @@ class Arming:
             frame_shape=shape,
             dtype=dtype,
             period_s=max(float(self.cam.acquire_period.get()), float(self.cam.acquire_time.get())),
+            frames_per_message=self.frames_per_message,
+            events=self.events,
         )
 
     def prepare(self) -> None:

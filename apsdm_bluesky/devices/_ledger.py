@@ -17,6 +17,7 @@ _COUNTS = (
     "updates",
     "duplicate",
     "stale",
+    "out_of_order",
     "first_id",
     "last_id",
 )

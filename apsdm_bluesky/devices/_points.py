@@ -1,6 +1,6 @@
 """What a step scan reads at each point."""
 
-from apsdm_bluesky.model import AcquisitionLedger, ConsumerLedger, FrameBatch
+from apsdm_bluesky.model import AcquisitionLedger, Batch, ConsumerLedger, FrameBatch
 from apsdm_bluesky.streaming import AcquisitionInfo
 
 
@@ -17,9 +17,10 @@ class PointCounts:
     def begin(self, info: AcquisitionInfo) -> None:
         """Nothing to prepare."""
 
-    def consume(self, batch: FrameBatch) -> None:
+    def consume(self, batch: Batch) -> None:
         """Add up."""
-        self.total += float(batch.frames.sum(dtype=float))
+        counts = batch.frames if isinstance(batch, FrameBatch) else batch.counts
+        self.total += float(counts.sum(dtype=float))
         self.frames += len(batch)
 
     def end(self, acquisition: AcquisitionLedger, fate: ConsumerLedger) -> None:  # noqa: ARG002 - protocol

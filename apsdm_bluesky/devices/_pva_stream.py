@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ophyd import Component as Cpt
 from ophyd import Device
@@ -46,6 +46,10 @@ class PvaStream(Device):
         Memory for frames between the network and the consumers [MiB].
     stall_timeout_s
         Give up when no frame came for so long (plus one frame period) [s].
+    batch_age_s
+        Frames wait no longer than this for a full batch [s].
+    layout, frames_per_message
+        What a message of the channel holds: images, or the packed events of images; and of how many.
     write_raw
         Whether pixels are stored, or only the frames' indices and time stamps.
     source
@@ -64,6 +68,9 @@ class PvaStream(Device):
         pva_channel: str | None = None,
         ring_mb: float = 256,
         stall_timeout_s: float = 10.0,
+        batch_age_s: float = 0.5,
+        layout: Literal["images", "events"] = "images",
+        frames_per_message: int = 1,
         write_raw: bool = True,
         source: FrameSource | None = None,
         **kwargs: Any,
@@ -76,7 +83,8 @@ class PvaStream(Device):
         self._raw_root = raw_root
         self._ring_bytes = int(ring_mb * 2**20)
         self._stall_timeout_s = stall_timeout_s
-        self._arming = Arming(self.cam, self.pva)
+        self._batch_age_s = batch_age_s
+        self._arming = Arming(self.cam, self.pva, frames_per_message, layout == "events")
         self._acquisition: Acquisition | None = None
         self._storage: ZarrStorage | None = None
         self._storage_lane: Lane | None = None
@@ -213,6 +221,7 @@ class PvaStream(Device):
             lanes=lanes,
             ring_bytes=self._ring_bytes,
             stall_timeout_s=self._stall_timeout_s,
+            batch_age_s=self._batch_age_s,
             on_started=_both(started, done),
             on_done=_settle(done),
             storage=awaited,

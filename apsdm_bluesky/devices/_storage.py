@@ -9,7 +9,8 @@ import numpy as np
 from event_model import compose_stream_resource
 
 from apsdm_bluesky.formats import ZarrFrameWriter, chunk_frames
-from apsdm_bluesky.model import AcquisitionLedger, ConsumerLedger, FrameBatch
+from apsdm_bluesky.model import AcquisitionLedger, Batch, ConsumerLedger, FrameBatch
+from apsdm_bluesky.reduction import unpack_events
 from apsdm_bluesky.streaming import AcquisitionInfo
 
 # Event stream key suffix -> array in the Zarr group.
@@ -99,10 +100,10 @@ class ZarrStorage:
             image=self._image,
         )
 
-    def consume(self, batch: FrameBatch) -> None:
+    def consume(self, batch: Batch) -> None:
         """Write frames."""
         if self._writer is not None:
-            self._writer.append(batch)
+            self._writer.append(batch if isinstance(batch, FrameBatch) else unpack_events(batch))
 
     def end(self, acquisition: AcquisitionLedger, fate: ConsumerLedger) -> None:  # noqa: ARG002 - protocol
         """Close the arrays."""

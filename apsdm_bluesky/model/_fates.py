@@ -17,18 +17,20 @@ class AcquisitionLedger:
     accepted
         Frames taken, each once.
     corrupt
-        Updates of an expected frame that could not be decoded.
+        Expected frames whose message could not be decoded.
     missing
         Expected frames that never came.
     updates
-        Messages received while armed.
+        Frames in the messages received while armed.
     duplicate
-        Updates that repeated a frame already taken.
+        Frames of messages that repeated one already taken.
     stale
-        Updates that belong to no expected frame (the value left from before, or a late frame out of order).
+        Frames that belong to no expected one (the value left from before, or late and out of order).
+    out_of_order
+        Those of the stale ones that came after a later frame, when their place had been given up as missing.
     base_id, first_id, last_id
-        The source's frame number before the acquisition, of the first and of the last accepted frame (0:
-        none).
+        The source's message number before the acquisition, of the first and of the last accepted message (0:
+        none). A message holds one frame, or a stack of them.
     gaps
         Runs of missing frames as (first index, length), in order.
     """
@@ -40,6 +42,7 @@ class AcquisitionLedger:
     updates: int
     duplicate: int
     stale: int
+    out_of_order: int
     base_id: int
     first_id: int
     last_id: int

@@ -5,6 +5,7 @@ so far. A reduction belongs to one thread at a time. Counts are summed as intege
 into batches gives the same result, bit for bit.
 """
 
+from ._events import event_offsets, pack_events, unpack_events
 from ._fit import DecayFit, fit_decays
 from ._g2 import MultiTauResult
 from ._hot_pixels import find_hot_pixels
@@ -26,7 +27,10 @@ __all__ = [
     "SaxsResult",
     "SeriesReduction",
     "SeriesResult",
+    "event_offsets",
     "find_hot_pixels",
     "fit_decays",
     "multitau_delays",
+    "pack_events",
+    "unpack_events",
 ]

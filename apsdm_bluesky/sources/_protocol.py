@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from apsdm_bluesky.model import CorruptFrame, Frame
+from apsdm_bluesky.model import CorruptFrame, EventFrame, Frame
 
-FrameSink = Callable[[Frame | CorruptFrame], None]
+Message = Frame | EventFrame
+FrameSink = Callable[[Message | CorruptFrame], None]
 
 
 class FrameSource(Protocol):
@@ -17,8 +18,8 @@ class FrameSource(Protocol):
     def start(self, sink: FrameSink, *, queue_size: int) -> None:
         """Subscribe: `sink` is called for each update, on a thread of the source's own.
 
-        Returns when the subscription is live: every frame sent from now on reaches `sink` unless the
-        source's queue of `queue_size` frames overflows. A value left from before may be sent first.
+        Returns when the subscription is live: every message sent from now on reaches `sink` unless the
+        source's queue of `queue_size` messages overflows. A value left from before may be sent first.
 
         Raises
         ------
@@ -31,8 +32,8 @@ class FrameSource(Protocol):
         """End the subscription. After it returns `sink` is not called again. Idempotent."""
         ...
 
-    def latest(self) -> Frame | None:
-        """The last frame sent, which may never have been delivered; None when there is none."""
+    def latest(self) -> Message | None:
+        """The last message sent, which may never have been delivered; None when there is none."""
         ...
 
     @property

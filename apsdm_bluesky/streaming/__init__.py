@@ -4,7 +4,8 @@ Threads and queues live here and nowhere else.
 """
 
 from ._audit import FrameAudit
-from ._lane import AcquisitionInfo, Consumer, Lane, Overflow
+from ._info import AcquisitionInfo
+from ._lane import Consumer, Lane
 from ._pool import BlockPool
 from ._receiver import Receiver
 from ._stream import FrameStream
@@ -16,6 +17,5 @@ __all__ = [
     "FrameAudit",
     "FrameStream",
     "Lane",
-    "Overflow",
     "Receiver",
 ]

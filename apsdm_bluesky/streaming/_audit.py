@@ -1,4 +1,6 @@
-"""The audit of an acquisition by frame number: which update is which frame, and what is missing."""
+"""The audit of an acquisition by message number: which update is which frame, and what is missing."""
+
+from bisect import bisect_right
 
 from apsdm_bluesky.model import AcquisitionLedger
 
@@ -6,56 +8,67 @@ from apsdm_bluesky.model import AcquisitionLedger
 class FrameAudit:
     """Counts the fate of every frame. Pure: numbers in, a verdict out.
 
-    The expected frames carry the numbers ``base_id + 1 ... base_id + expected``; a number that was seen
-    before the acquisition started can therefore never be taken for a new frame.
+    The expected messages carry the numbers ``base_id + 1, base_id + 2, ...``; a number that was seen before
+    the acquisition started can therefore never be taken for a new one. All counts are of frames: a message
+    of n frames counts n.
 
     Parameters
     ----------
     expected
         Frames asked for.
     base_id
-        The source's frame counter just before the acquisition.
+        The source's message counter just before the acquisition.
+    frames_per_message
+        Frames in each message; the last one may bring fewer.
     """
 
-    def __init__(self, *, expected: int, base_id: int) -> None:
+    def __init__(self, *, expected: int, base_id: int, frames_per_message: int = 1) -> None:
         self._expected = expected
         self._base_id = base_id
-        self._next = 0  # first index that is not settled yet
+        self._each = frames_per_message
+        self._messages = -(-expected // frames_per_message)
+        self._next_message = 0  # first message that is not settled yet
+        self._next = 0  # first frame index that is not settled yet
         self.accepted = 0
-        self._corrupt = self._duplicate = self._stale = 0
+        self._corrupt = self._duplicate = self._stale = self._out_of_order = 0
         self._first_id = self._last_id = 0
         self._gaps: list[tuple[int, int]] = []
 
     @property
     def settled(self) -> bool:
-        """Whether the last expected frame has come (earlier ones cannot come any more)."""
-        return self._next >= self._expected
+        """Whether the last expected message has come (earlier ones cannot come any more)."""
+        return self._next_message >= self._messages
 
     @property
     def last_id(self) -> int:
-        """Number of the last frame that was accepted or corrupt, `base_id` before any."""
-        return self._base_id + self._next
+        """Number of the last message that was accepted or corrupt, `base_id` before any."""
+        return self._base_id + self._next_message
 
-    def admit(self, unique_id: int) -> int | None:
-        """The zero-based index of a frame to be taken, or None for a duplicate or stale update."""
-        index = self._index_of(unique_id)
-        if index is None:
+    def admit(self, unique_id: int, count: int = 1) -> tuple[int, int] | None:
+        """Index of the first frame to be taken of a message of `count` frames, and how many of them.
+
+        None for a duplicate or stale message. Frames beyond those asked for are stale.
+        """
+        message = self._message_of(unique_id, count)
+        if message is None:
             return None
-        self._settle(index)
-        self.accepted += 1
+        taken = min(count, self._room(message))
+        self._stale += count - taken
+        self._settle(message, taken)
+        self.accepted += taken
         self._first_id = self._first_id or unique_id
         self._last_id = unique_id
-        return index
+        return message * self._each, taken
 
     def corrupt(self, unique_id: int | None) -> None:
-        """Count an update that could not be decoded. Without a number it belongs to no frame."""
+        """Count a message that could not be decoded. Without a number it belongs to no frame."""
         if unique_id is None:
-            self._stale += 1
+            self._stale += self._each
             return
-        index = self._index_of(unique_id)
-        if index is not None:
-            self._settle(index)
-            self._corrupt += 1
+        message = self._message_of(unique_id, self._each)
+        if message is not None:
+            self._settle(message, self._room(message))
+            self._corrupt += self._room(message)
 
     def ledger(self) -> AcquisitionLedger:
         """The account if nothing came any more: what is not settled is missing."""
@@ -70,27 +83,38 @@ class FrameAudit:
             updates=self.accepted + self._corrupt + self._duplicate + self._stale,
             duplicate=self._duplicate,
             stale=self._stale,
+            out_of_order=self._out_of_order,
             base_id=self._base_id,
             first_id=self._first_id,
             last_id=self._last_id,
             gaps=tuple(gaps),
         )
 
-    def _index_of(self, unique_id: int) -> int | None:
-        """The index of a new expected frame; else the update is counted as duplicate or stale."""
-        index = unique_id - self._base_id - 1
-        if index < 0 or index >= self._expected or self._in_gap(index):
-            self._stale += 1
-            return None
-        if index < self._next:
-            self._duplicate += 1
-            return None
-        return index
+    def _message_of(self, unique_id: int, count: int) -> int | None:
+        """The place of a new expected message; else its frames are counted as duplicate or stale."""
+        message = unique_id - self._base_id - 1
+        if message < 0 or message >= self._messages:
+            self._stale += count
+        elif message >= self._next_message:
+            return message
+        elif self._in_gap(message * self._each):
+            self._stale += count
+            self._out_of_order += count
+        else:
+            self._duplicate += count
+        return None
+
+    def _room(self, message: int) -> int:
+        """Frames expected of a message."""
+        return min(self._each, self._expected - message * self._each)
 
     def _in_gap(self, index: int) -> bool:
-        return any(first <= index < first + length for first, length in self._gaps)
+        before = bisect_right(self._gaps, index, key=lambda gap: gap[0]) - 1
+        return before >= 0 and index < sum(self._gaps[before])
 
-    def _settle(self, index: int) -> None:
-        if index > self._next:
-            self._gaps.append((self._next, index - self._next))
-        self._next = index + 1
+    def _settle(self, message: int, count: int) -> None:
+        first = message * self._each
+        if first > self._next:
+            self._gaps.append((self._next, first - self._next))
+        self._next = first + count
+        self._next_message = message + 1

@@ -3,37 +3,16 @@
 import logging
 import threading
 from collections import deque
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
+from apsdm_bluesky.config import Overflow
 from apsdm_bluesky.errors import ApsdmError
-from apsdm_bluesky.model import AcquisitionLedger, ConsumerLedger, FrameBatch
+from apsdm_bluesky.model import AcquisitionLedger, Batch, ConsumerLedger
 
+from ._info import AcquisitionInfo
 from ._pool import Block, BlockPool
 
 logger = logging.getLogger(__name__)
-
-Overflow = Literal["block", "drop"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AcquisitionInfo:
-    """What is known when an acquisition begins.
-
-    Parameters
-    ----------
-    expected
-        Frames asked for.
-    frame_shape, dtype
-        (ny, nx) and numpy name of the pixel type.
-    period_s
-        Time between frames [s]; 0 where unknown.
-    """
-
-    expected: int
-    frame_shape: tuple[int, int]
-    dtype: str
-    period_s: float
 
 
 class Consumer(Protocol):
@@ -45,7 +24,7 @@ class Consumer(Protocol):
         """Called before the first frame, by the thread that arms the detector: be quick."""
         ...
 
-    def consume(self, batch: FrameBatch) -> None:
+    def consume(self, batch: Batch) -> None:
         """Take a batch. Its arrays are views of the ring: copy what must outlive the call."""
         ...
 

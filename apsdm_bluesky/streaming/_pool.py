@@ -1,52 +1,128 @@
-"""The ring: preallocated blocks of frames that go from the receiver to consumers without a copy."""
+"""The ring: preallocated blocks that go from the receiver to consumers without a copy."""
 
 import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from apsdm_bluesky.errors import ConfigError
-from apsdm_bluesky.model import FrameBatch
+from apsdm_bluesky.model import Batch, EventBatch, EventFrame, Frame, FrameBatch
+
+from ._info import AcquisitionInfo
 
 # Big enough to amortise hand-over and kernels, small enough to keep several blocks in the ring.
 BATCH_FRAMES = 256
 _MIN_BLOCKS = 4
+_EVENT_BLOCKS = 8
 
 
-class Block:
+class Block(ABC):
     """Room for one batch. It goes back to its pool when the last holder has released it."""
 
-    def __init__(self, pool: "BlockPool", shape: tuple[int, ...], dtype: DTypeLike) -> None:
+    def __init__(self, pool: "BlockPool", frames: int) -> None:
         self._pool = pool
-        self._frames: NDArray[Any] = np.empty(shape, dtype)
-        self._indices = np.empty(shape[0], np.int64)
-        self._timestamps = np.empty(shape[0], np.float64)
+        self._indices = np.empty(frames, np.int64)
+        self._timestamps = np.empty(frames, np.float64)
         self.count = 0
         self.holders = 0
 
     @property
     def full(self) -> bool:
-        """Whether no frame fits any more."""
-        return self.count == len(self._indices)
+        """Whether no message of the usual size fits any more."""
+        return self.count + self._pool.frames_per_message > len(self._indices)
 
-    def append(self, index: int, timestamp: float, data: NDArray[Any]) -> None:
-        """Copy one frame in."""
-        np.copyto(self._frames[self.count], data)
-        self._indices[self.count] = index
-        self._timestamps[self.count] = timestamp
-        self.count += 1
+    def clear(self) -> None:
+        """Make it empty."""
+        self.count = 0
 
-    def batch(self) -> FrameBatch:
+    @abstractmethod
+    def fits(self, message: Frame | EventFrame) -> bool:
+        """Whether there is room for all of a message."""
+
+    @abstractmethod
+    def append(self, index: int, count: int, message: Any) -> None:
+        """Copy the first `count` frames of a message in."""
+
+    @abstractmethod
+    def batch(self) -> Batch:
         """The frames so far, as read-only views that hold until the block is released."""
-        views = self._frames[: self.count], self._indices[: self.count], self._timestamps[: self.count]
-        for view in views:
-            view.flags.writeable = False
-        return FrameBatch(frames=views[0], indices=views[1], timestamps=views[2])
 
     def release(self) -> None:
         """One holder is done with it."""
         self._pool.release(self)
+
+    def _number(self, index: int, count: int, timestamp: float) -> slice:
+        place = slice(self.count, self.count + count)
+        if count == 1:
+            self._indices[self.count] = index
+        else:
+            self._indices[place] = np.arange(index, index + count)
+        self._timestamps[place] = timestamp
+        self.count += count
+        return place
+
+
+class DenseBlock(Block):
+    """Frames as images."""
+
+    def __init__(self, pool: "BlockPool", frames: int, info: AcquisitionInfo) -> None:
+        super().__init__(pool, frames)
+        self._frames: NDArray[Any] = np.empty((frames, *info.frame_shape), info.dtype)
+
+    def fits(self, message: Frame | EventFrame) -> bool:
+        """Whether there is room for all of a message."""
+        return self.count + message.count <= len(self._indices)
+
+    def append(self, index: int, count: int, message: Frame) -> None:
+        """Copy the first `count` frames of a message in."""
+        data = message.data if message.data.ndim == 3 else message.data[None]
+        np.copyto(self._frames[self._number(index, count, message.timestamp)], data[:count])
+
+    def batch(self) -> FrameBatch:
+        """The frames so far, as read-only views that hold until the block is released."""
+        frames, indices, timestamps = _read_only(
+            self._frames[: self.count], self._indices[: self.count], self._timestamps[: self.count]
+        )
+        return FrameBatch(frames=frames, indices=indices, timestamps=timestamps)
+
+
+class EventBlock(Block):
+    """Frames as packed words."""
+
+    def __init__(self, pool: "BlockPool", frames: int, words: int, info: AcquisitionInfo) -> None:
+        super().__init__(pool, frames)
+        self._shape = info.frame_shape
+        self._words = np.empty(words, np.uint64)
+        self._offsets = np.zeros(frames + 1, np.int64)
+
+    def fits(self, message: Frame | EventFrame) -> bool:
+        """Whether there is room for all of a message."""
+        room = len(self._words) - int(self._offsets[self.count])
+        words = message.words.size if isinstance(message, EventFrame) else 0
+        return self.count + message.count <= len(self._indices) and words <= room
+
+    def append(self, index: int, count: int, message: EventFrame) -> None:
+        """Copy the first `count` frames of a message in."""
+        begin = int(self._offsets[self.count])
+        words = int(message.offsets[count])
+        place = self._number(index, count, message.timestamp)
+        np.copyto(self._words[begin : begin + words], message.words[:words])
+        self._offsets[place.start + 1 : place.stop + 1] = message.offsets[1 : count + 1] + begin
+
+    def batch(self) -> EventBatch:
+        """The frames so far, as read-only views that hold until the block is released."""
+        words, offsets, indices, timestamps = _read_only(
+            self._words[: self._offsets[self.count]],
+            self._offsets[: self.count + 1],
+            self._indices[: self.count],
+            self._timestamps[: self.count],
+        )
+        return EventBatch(
+            words=words, offsets=offsets, indices=indices, timestamps=timestamps, shape=self._shape
+        )
 
 
 class BlockPool:
@@ -56,26 +132,38 @@ class BlockPool:
     ----------
     nbytes
         Memory for all frames together.
-    frame_shape, dtype
-        (ny, nx) and type of each frame.
+    info
+        Of the acquisition: what a message holds.
 
     Raises
     ------
     ConfigError
-        Fewer than four frames fit.
+        Fewer than four messages fit.
     """
 
-    def __init__(self, nbytes: int, frame_shape: tuple[int, int], dtype: DTypeLike) -> None:
-        slots = nbytes // (int(np.prod(frame_shape)) * np.dtype(dtype).itemsize)
-        if slots < _MIN_BLOCKS:
-            raise ConfigError(
-                f"ring_mb: {nbytes / 2**20:.1f} MB hold {slots} frames of {frame_shape}, not {_MIN_BLOCKS}"
-            )
-        frames = min(BATCH_FRAMES, slots // _MIN_BLOCKS)
-        self.block_count = slots // frames
+    def __init__(self, nbytes: int, info: AcquisitionInfo) -> None:
+        self.frames_per_message = info.frames_per_message
+        self.block_bytes = nbytes // _EVENT_BLOCKS  # of packed events
         self._changed = threading.Condition()
         self._closed = False
-        self._free = [Block(self, (frames, *frame_shape), dtype) for _ in range(self.block_count)]
+        build, self.block_count = self._events(info) if info.events else self._dense(nbytes, info)
+        self._free = [build() for _ in range(self.block_count)]
+
+    def _dense(self, nbytes: int, info: AcquisitionInfo) -> tuple[Callable[[], Block], int]:
+        each = info.frames_per_message
+        messages = nbytes // (each * int(np.prod(info.frame_shape)) * np.dtype(info.dtype).itemsize)
+        if messages < _MIN_BLOCKS:
+            raise ConfigError(
+                f"ring_mb: {nbytes / 2**20:.1f} MB hold {messages} messages of {each} x {info.frame_shape} "
+                f"{info.dtype}, not {_MIN_BLOCKS}"
+            )
+        frames = each * min(max(1, BATCH_FRAMES // each), messages // _MIN_BLOCKS)
+        return lambda: DenseBlock(self, frames, info), messages * each // frames
+
+    def _events(self, info: AcquisitionInfo) -> tuple[Callable[[], Block], int]:
+        frames = self.frames_per_message * max(1, BATCH_FRAMES // self.frames_per_message)
+        words = self.block_bytes // 8
+        return lambda: EventBlock(self, frames, words, info), _EVENT_BLOCKS
 
     def acquire(self) -> Block | None:
         """An empty block; waits while all are in use (back-pressure). None once the pool is closed."""
@@ -84,7 +172,8 @@ class BlockPool:
             if self._closed:
                 return None
             block = self._free.pop()
-        block.count, block.holders = 0, 1
+        block.clear()
+        block.holders = 1
         return block
 
     def hold(self, block: Block) -> None:
@@ -105,3 +194,9 @@ class BlockPool:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+
+def _read_only(*views: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    for view in views:
+        view.flags.writeable = False
+    return views

@@ -5,30 +5,46 @@ import threading
 import time
 from collections.abc import Sequence
 
-from apsdm_bluesky.model import AcquisitionLedger, CorruptFrame, Frame
+import numpy as np
+from numpy.typing import NDArray
+
+from apsdm_bluesky.model import AcquisitionLedger, CorruptFrame, EventFrame, Frame
 
 from ._audit import FrameAudit
-from ._lane import AcquisitionInfo, Lane
+from ._info import AcquisitionInfo
+from ._lane import Lane
 from ._pool import Block, BlockPool
 
 logger = logging.getLogger(__name__)
 
 BATCH_AGE_S = 0.5
+# Corrupt messages kept aside, the first ones of an acquisition.
+_ASIDE_BYTES = 32 * 2**20
+_ASIDE_MESSAGES = 64
 
 
 class Receiver:
     """The sink of a frame source during one acquisition.
 
-    Called on the source's thread it only copies the frame into the ring; a full block, or one whose first
-    frame is half a second old, goes to all lanes.
+    Called on the source's thread it only copies the message into the ring; a full block, or one whose first
+    frame is older than `batch_age_s`, goes to all lanes.
     """
 
     def __init__(
-        self, info: AcquisitionInfo, *, base_id: int, ring_bytes: int, lanes: Sequence[Lane]
+        self,
+        info: AcquisitionInfo,
+        *,
+        base_id: int,
+        ring_bytes: int,
+        lanes: Sequence[Lane],
+        batch_age_s: float = BATCH_AGE_S,
     ) -> None:
         self._info = info
-        self._audit = FrameAudit(expected=info.expected, base_id=base_id)
-        self._pool = BlockPool(ring_bytes, info.frame_shape, info.dtype)
+        self._audit = FrameAudit(
+            expected=info.expected, base_id=base_id, frames_per_message=info.frames_per_message
+        )
+        self._pool = BlockPool(ring_bytes, info)
+        self._batch_age_s = batch_age_s
         self._lanes = tuple(lanes)
         self._lock = threading.RLock()
         self._block: Block | None = None
@@ -37,6 +53,8 @@ class Receiver:
         self._last_update = time.monotonic()
         self._waiting = False
         self.corrupt_reason = ""
+        self.aside: list[CorruptFrame] = []
+        self._aside_bytes = 0
         for lane in self._lanes:
             lane.begin(info)
         self._ageing = threading.Thread(target=self._flush_aged, name="frames-age", daemon=True)
@@ -69,18 +87,16 @@ class Receiver:
         with self._lock:
             return self._audit.ledger()
 
-    def __call__(self, update: Frame | CorruptFrame) -> None:
+    def __call__(self, update: Frame | EventFrame | CorruptFrame) -> None:
         """Take one update. Waits while the ring is full."""
         with self._lock:
             if self._closed:
                 return
             self._last_update = time.monotonic()
-            if isinstance(update, Frame) and not self._fits(update):
-                update = CorruptFrame(unique_id=update.unique_id, reason=self._misfit(update))
+            if not isinstance(update, CorruptFrame) and (misfit := self._misfit(update)):
+                update = CorruptFrame(unique_id=update.unique_id, reason=misfit, payload=_bytes_of(update))
             if isinstance(update, CorruptFrame):
-                self._audit.corrupt(update.unique_id)
-                self.corrupt_reason = update.reason
-                logger.warning("corrupt frame: %s", update.reason)
+                self._put_aside(update)
             else:
                 self._take(update)
 
@@ -97,8 +113,21 @@ class Receiver:
                     lane.finish(ledger)
         return ledger
 
-    def _take(self, frame: Frame) -> None:
+    def _put_aside(self, corrupt: CorruptFrame) -> None:
+        self._audit.corrupt(corrupt.unique_id)
+        if not self.corrupt_reason:
+            logger.warning("corrupt frame: %s; further ones are counted", corrupt.reason)
+        self.corrupt_reason = corrupt.reason
+        size = 0 if corrupt.payload is None else corrupt.payload.nbytes
+        if len(self.aside) < _ASIDE_MESSAGES and self._aside_bytes + size <= _ASIDE_BYTES:
+            kept = None if corrupt.payload is None else corrupt.payload.copy()
+            self.aside.append(CorruptFrame(unique_id=corrupt.unique_id, reason=corrupt.reason, payload=kept))
+            self._aside_bytes += size
+
+    def _take(self, message: Frame | EventFrame) -> None:
         # Room first, audit second: a frame counts as accepted only once there is a place for it.
+        if self._block is not None and not self._block.fits(message):
+            self._hand_over()
         if self._block is None:
             self._waiting = True
             self._block = self._pool.acquire()
@@ -106,10 +135,10 @@ class Receiver:
             self._waiting = False
         if self._block is None:
             return
-        index = self._audit.admit(frame.unique_id)
-        if index is None:
+        place = self._audit.admit(message.unique_id, message.count)
+        if place is None:
             return
-        self._block.append(index, frame.timestamp, frame.data)
+        self._block.append(*place, message)
         if self._block.full or self._audit.settled:
             self._hand_over()
 
@@ -123,20 +152,45 @@ class Receiver:
         block.release()
 
     def _flush_aged(self) -> None:
-        while not self._stop_ageing.wait(BATCH_AGE_S / 5):
+        while not self._stop_ageing.wait(self._batch_age_s / 5):
             # A source that waits for room holds the lock; there is nothing to hand over then.
             if self._lock.acquire(blocking=False):
                 try:
-                    if self._block is not None and time.monotonic() - self._block_since > BATCH_AGE_S:
+                    if self._block is not None and time.monotonic() - self._block_since > self._batch_age_s:
                         self._hand_over()
                 finally:
                     self._lock.release()
 
-    def _fits(self, frame: Frame) -> bool:
-        return frame.data.shape == self._info.frame_shape and frame.data.dtype.name == self._info.dtype
+    def _misfit(self, message: Frame | EventFrame) -> str:
+        """Why a message is not what was announced; empty where it is."""
+        info = self._info
+        if isinstance(message, Frame) == info.events:
+            kind = "packed events" if info.events else "images"
+            return f"message {message.unique_id} does not hold {kind}, which were announced"
+        if message.count > info.frames_per_message:
+            return f"message {message.unique_id} holds {message.count} frames, not {info.frames_per_message}"
+        if isinstance(message, EventFrame):
+            return self._events_misfit(message)
+        shape, dtype = message.data.shape[-2:], message.data.dtype.name
+        if (shape, dtype) != (info.frame_shape, info.dtype):
+            return (
+                f"frame {message.unique_id} is {shape} {dtype}, announced was {info.frame_shape} {info.dtype}"
+            )
+        return ""
 
-    def _misfit(self, frame: Frame) -> str:
-        return (
-            f"frame {frame.unique_id} is {frame.data.shape} {frame.data.dtype}, "
-            f"announced was {self._info.frame_shape} {self._info.dtype}"
-        )
+    def _events_misfit(self, message: EventFrame) -> str:
+        if message.shape != self._info.frame_shape:
+            return (
+                f"message {message.unique_id} is of {message.shape}, announced was {self._info.frame_shape}"
+            )
+        if message.words.nbytes > self._pool.block_bytes:
+            return (
+                f"message {message.unique_id} has {message.words.nbytes / 2**20:.1f} MB of events, a part of "
+                f"the ring holds {self._pool.block_bytes / 2**20:.1f}; raise ring_mb"
+            )
+        return ""
+
+
+def _bytes_of(message: Frame | EventFrame) -> NDArray[np.uint8]:
+    data = message.data if isinstance(message, Frame) else message.words
+    return np.ascontiguousarray(data).view(np.uint8).ravel()

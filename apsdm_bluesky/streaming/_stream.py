@@ -2,7 +2,9 @@
 
 import threading
 
-from ._lane import Consumer, Lane, Overflow
+from apsdm_bluesky.config import Overflow
+
+from ._lane import Consumer, Lane
 
 
 class FrameStream:

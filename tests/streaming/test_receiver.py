@@ -178,7 +178,9 @@ def test_a_batch_is_read_only():
 
 def test_a_ring_too_small_for_four_frames_is_refused():
     with pytest.raises(ConfigError, match="ring_mb"):
-        BlockPool(3 * FRAME_BYTES, SHAPE, "uint16")
+        BlockPool(
+            3 * FRAME_BYTES, AcquisitionInfo(expected=9, frame_shape=SHAPE, dtype="uint16", period_s=0.0)
+        )
 
 
 def test_consumers_attach_and_detach():

@@ -1,0 +1,101 @@
+"""The sparse codec: packed event words, checked, cut into frames, packed and unpacked."""
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from apsdm_bluesky.errors import ReductionError
+from apsdm_bluesky.model import (
+    COUNT_BITS,
+    FRAME_SHIFT,
+    PIXEL_BITS,
+    PIXEL_SHIFT,
+    EventBatch,
+    FrameBatch,
+)
+
+_PIXEL_MASK = np.uint64((1 << PIXEL_BITS) - 1)
+_COUNT_MASK = np.uint64((1 << COUNT_BITS) - 1)
+_MAX_COUNT = (1 << COUNT_BITS) - 1
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def event_offsets(
+    words: NDArray[np.uint64], first: int, pixels: int, offsets: NDArray[np.int64]
+) -> int:  # pragma: no cover - compiled
+    """Fill `offsets` (n + 1,) with each frame's first word; returns -1, or the first word that is wrong.
+
+    Wrong is a word whose frame lies before the one of the word ahead of it or outside
+    ``first ... first + n - 1``, or whose pixel is not below `pixels`.
+    """
+    frames = len(offsets) - 1
+    current = -1
+    for place in range(len(words)):
+        word = words[place]
+        frame = np.int64(word >> np.uint64(FRAME_SHIFT)) - first
+        pixel = np.int64((word >> np.uint64(PIXEL_SHIFT)) & _PIXEL_MASK)
+        if frame < current or frame < 0 or frame >= frames or pixel >= pixels:
+            return place
+        while current < frame:
+            current += 1
+            offsets[current] = place
+    while current < frames:
+        current += 1
+        offsets[current] = len(words)
+    return -1
+
+
+def pack_events(batch: FrameBatch) -> EventBatch:
+    """The non-zero pixels of dense frames.
+
+    Raises
+    ------
+    ReductionError
+        Frames of no unsigned or signed integers, with negative counts, a count above 4095, or more than
+        2^21 pixels: they do not fit a word.
+    """
+    frames = batch.frames
+    flat = frames.reshape(len(frames), -1)
+    if frames.dtype.kind not in "iu" or flat.shape[1] > 1 << PIXEL_BITS:
+        raise ReductionError(
+            f"frames of {frames.shape[1:]} {frames.dtype} cannot be stored as events; store them dense"
+        )
+    rows, pixels = np.nonzero(flat)
+    counts = flat[rows, pixels]
+    if counts.size and (counts.max() > _MAX_COUNT or counts.min() < 0):
+        raise ReductionError(
+            f"a count of {counts.max() if counts.max() > _MAX_COUNT else counts.min()} does not fit an "
+            f"event word (0 to {_MAX_COUNT}); store these frames dense"
+        )
+    words: NDArray[np.uint64] = np.bitwise_or(
+        (rows.astype(np.uint64) << np.uint64(FRAME_SHIFT))
+        | (pixels.astype(np.uint64) << np.uint64(PIXEL_SHIFT)),
+        counts.astype(np.uint64),
+    )
+    offsets = np.searchsorted(rows, np.arange(len(frames) + 1)).astype(np.int64)
+    return EventBatch(
+        words=words, offsets=offsets, indices=batch.indices, shape=batch.shape, timestamps=batch.timestamps
+    )
+
+
+def unpack_events(batch: EventBatch) -> FrameBatch:
+    """Dense frames (n, ny, nx) uint16; the counts of words that name a pixel twice add up."""
+    ny, nx = batch.shape
+    flat = np.zeros((len(batch), ny * nx), np.uint16)
+    if len(batch.words):
+        _scatter(batch.words, batch.offsets, flat)
+    return FrameBatch(
+        frames=flat.reshape(len(batch), ny, nx), indices=batch.indices, timestamps=batch.timestamps
+    )
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _scatter(
+    words: NDArray[np.uint64], offsets: NDArray[np.int64], flat: NDArray[np.uint16]
+) -> None:  # pragma: no cover - compiled
+    for frame in range(len(offsets) - 1):
+        for place in range(offsets[frame], offsets[frame + 1]):
+            word = words[place]
+            flat[frame, np.int64((word >> np.uint64(PIXEL_SHIFT)) & _PIXEL_MASK)] += np.uint16(
+                word & _COUNT_MASK
+            )
