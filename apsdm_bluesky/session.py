@@ -157,6 +157,7 @@ class Session:
             ring_mb=config.ring_mb,
             stall_timeout_s=config.stall_timeout_s,
             batch_age_s=config.batch_age_s,
+            on_loss=config.on_loss,
             layout=config.layout,
             frames_per_message=config.frames_per_message,
             write_raw=config.write_raw,

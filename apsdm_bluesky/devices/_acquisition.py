@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from apsdm_bluesky.errors import AcquisitionError, StorageError
 from apsdm_bluesky.sources import FrameSource
@@ -32,6 +32,8 @@ class Acquisition:
     on_started, on_done
         Called once each with None, or with what went wrong. `on_done` follows `on_started` unless that had
         an error.
+    on_loss
+        ``fail``: an acquisition that lacks frames ends with an `AcquisitionError`; ``mark``: the ledger tells.
     storage
         The lane whose consumer must have finished before the acquisition counts as done.
     """
@@ -48,6 +50,7 @@ class Acquisition:
         batch_age_s: float,
         on_started: Callable[[Exception | None], None],
         on_done: Callable[[Exception | None], None],
+        on_loss: Literal["mark", "fail"] = "mark",
         storage: Lane | None = None,
     ) -> None:
         self._arming = arming
@@ -60,6 +63,8 @@ class Acquisition:
         self._on_started = on_started
         self._on_done = on_done
         self._storage = storage
+        self._on_loss = on_loss
+        self._interrupted = False
         self._stop_reason = ""
         self._receiver: Receiver | None = None
         self.ledger: AcquisitionLedger | None = None
@@ -90,6 +95,7 @@ class Acquisition:
     def stop(self, reason: str) -> None:
         """End it now, with the frames that have come; the detector is idle when this returns. Idempotent."""
         self._stop_reason = self._stop_reason or reason
+        self._interrupted = True
         if self._thread is not threading.current_thread():
             self._thread.join(self._stall_timeout_s + 10)
 
@@ -107,7 +113,7 @@ class Acquisition:
         except Exception as error:  # noqa: BLE001 - handed on to whoever waits for the end
             failure = error
         self._close()
-        self._on_done(failure or self._storage_failure())
+        self._on_done(failure or self._storage_failure() or self._loss())
 
     def _begin(self) -> threading.Event:
         self._arming.prepare()
@@ -185,6 +191,12 @@ class Acquisition:
         if self._storage is None or not self._storage.fate.failed:
             return None
         return StorageError(self._storage.fate.reason)
+
+    def _loss(self) -> Exception | None:
+        """A gap, where gaps fail the run; one who stopped the acquisition himself knows that it is short."""
+        if self._on_loss == "mark" or self._interrupted or self.ledger is None or self.ledger.complete:
+            return None
+        return AcquisitionError(f"{self._arming.cam.prefix}: {self.verdict} (on_loss is 'fail')")
 
     def _started(self) -> Receiver:
         if self._receiver is None:

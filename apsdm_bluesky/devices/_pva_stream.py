@@ -48,6 +48,8 @@ class PvaStream(Device):
         Give up when no frame came for so long (plus one frame period) [s].
     batch_age_s
         Frames wait no longer than this for a full batch [s].
+    on_loss
+        What missing frames do: ``mark`` tells in the ledger and the verdict, ``fail`` fails `complete` too.
     layout, frames_per_message
         What a message of the channel holds: images, or the packed events of images; and of how many.
     write_raw
@@ -69,6 +71,7 @@ class PvaStream(Device):
         ring_mb: float = 256,
         stall_timeout_s: float = 10.0,
         batch_age_s: float = 0.5,
+        on_loss: Literal["mark", "fail"] = "mark",
         layout: Literal["images", "events"] = "images",
         frames_per_message: int = 1,
         write_raw: bool = True,
@@ -84,6 +87,7 @@ class PvaStream(Device):
         self._ring_bytes = int(ring_mb * 2**20)
         self._stall_timeout_s = stall_timeout_s
         self._batch_age_s = batch_age_s
+        self._on_loss = on_loss
         self._arming = Arming(self.cam, self.pva, frames_per_message, layout == "events")
         self._acquisition: Acquisition | None = None
         self._storage: ZarrStorage | None = None
@@ -224,6 +228,7 @@ class PvaStream(Device):
             batch_age_s=self._batch_age_s,
             on_started=_both(started, done),
             on_done=_settle(done),
+            on_loss=self._on_loss,
             storage=awaited,
         )
         return started

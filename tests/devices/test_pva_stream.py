@@ -103,6 +103,30 @@ def test_lost_frames_are_told_and_shift_nothing(RE, documents, tmp_path, fault, 
     np.testing.assert_array_equal(group["image"][:], sent[expected])
 
 
+def test_a_loss_fails_the_run_where_it_must_and_what_came_is_kept(RE, documents, tmp_path):
+    with DetectorProcess("strict:", SIMULATION, fault=Fault(drop={10, 11})):
+        det = open_device("strict:", tmp_path, on_loss="fail")
+        with pytest.raises(FailedStatus):
+            RE(series(det, 60))
+        assert is_idle(det)
+        det.destroy()
+    assert documents.stop["exit_status"] == "fail"
+    assert "58 of 60 frames; 2 missing" in documents.stop["reason"]
+    assert "on_loss" in documents.stop["reason"]
+    assert documents.ledger()["stored"] == documents.stop["num_events"]["primary"] == 58
+
+
+def test_a_run_that_somebody_stopped_is_no_loss(RE, sound_detector, documents, tmp_path):
+    det = open_device(sound_detector, tmp_path, on_loss="fail")
+    thread = interrupt_at(RE, det, 50)
+    with pytest.raises(RunEngineInterrupted):
+        RE(series(det, 5000))
+    thread.join(30)
+    RE.stop()
+    det.destroy()
+    assert documents.stop["exit_status"] == "success"
+
+
 def test_duplicates_are_counted_and_not_stored(RE, documents, tmp_path):
     with DetectorProcess("twice:", SIMULATION, fault=Fault(duplicate={3, 7})):
         det = open_device("twice:", tmp_path)
