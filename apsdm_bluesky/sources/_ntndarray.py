@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pvaccess
+from numpy.typing import NDArray
 
 from apsdm_bluesky.errors import FormatError
-from apsdm_bluesky.model import Frame
+from apsdm_bluesky.model import CorruptFrame, EventFrame, Frame
 
 # The union's members and the dtype that each must hold.
 _MEMBERS = {
@@ -26,8 +28,20 @@ _MEMBERS = {
     "doubleValue": np.float64,
 }
 
+# What reading a field of a structure that is no NTNDArray raises.
+_UNREADABLE = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    MemoryError,
+    pvaccess.PvaException,
+)
 
-def decode_ntndarray(structure: Mapping[str, Any]) -> Frame | None:
+
+def decode_ntndarray(structure: Mapping[str, Any]) -> Frame | EventFrame | None:
     """The frame of an NTNDArray, or None where the channel has had no frame yet.
 
     Parameters
@@ -46,8 +60,30 @@ def decode_ntndarray(structure: Mapping[str, Any]) -> Frame | None:
         raise
     except KeyError as error:
         raise FormatError(f"no NTNDArray: it has no field {error}") from error
-    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+    except _UNREADABLE as error:
         raise FormatError(f"no NTNDArray: a field cannot be read ({error})") from error
+
+
+def corrupt_frame(structure: Mapping[str, Any], error: Exception) -> CorruptFrame:
+    """What can be told of a structure that `decode_ntndarray` refused with `error`. Never raises."""
+    return CorruptFrame(
+        unique_id=_unique_id_or_none(structure), reason=str(error), payload=_payload_or_none(structure)
+    )
+
+
+def _unique_id_or_none(structure: Mapping[str, Any]) -> int | None:
+    try:
+        return int(structure["uniqueId"])
+    except _UNREADABLE:
+        return None
+
+
+def _payload_or_none(structure: Mapping[str, Any]) -> NDArray[np.uint8] | None:
+    try:
+        data = _flat(structure["value"])
+    except (*_UNREADABLE, FormatError):
+        return None
+    return None if data is None else np.ascontiguousarray(data).ravel().view(np.uint8)
 
 
 def _decoded(structure: Mapping[str, Any]) -> Frame | None:

@@ -8,10 +8,10 @@ import weakref
 import pvaccess
 
 from apsdm_bluesky.errors import FormatError, ServiceError
-from apsdm_bluesky.model import CorruptFrame, Frame
+from apsdm_bluesky.model import CorruptFrame
 
-from ._ntndarray import decode_ntndarray
-from ._protocol import FrameSink
+from ._ntndarray import corrupt_frame, decode_ntndarray
+from ._protocol import FrameSink, Message
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class PvaSource:
         with self._calls:  # an update that is being handled ends first
             self._sink = None
 
-    def latest(self) -> Frame | None:
+    def latest(self) -> Message | None:
         """The channel's current value; None when it has none, or none that can be decoded."""
         channel = pvaccess.Channel(self.channel_name)
         try:
@@ -96,20 +96,13 @@ class PvaSource:
     def _on_update(self, structure: pvaccess.PvObject) -> None:
         self._connected = True
         try:
-            update: Frame | CorruptFrame | None = decode_ntndarray(structure)
-        except (FormatError, pvaccess.PvaException) as error:
-            update = CorruptFrame(unique_id=_id_or_none(structure), reason=str(error))
+            update: Message | CorruptFrame | None = decode_ntndarray(structure)
+        except FormatError as error:
+            update = corrupt_frame(structure, error)
         with self._calls:
             if update is not None and self._sink is not None:
                 self._sink(update)
         self._live.set()
-
-
-def _id_or_none(structure: pvaccess.PvObject) -> int | None:
-    try:
-        return int(structure["uniqueId"])
-    except (KeyError, TypeError, ValueError, pvaccess.PvaException):
-        return None
 
 
 @atexit.register
