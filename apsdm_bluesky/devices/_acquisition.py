@@ -4,9 +4,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from apsdm_bluesky.errors import AcquisitionError, StorageError
+from apsdm_bluesky.formats import write_corrupt
 from apsdm_bluesky.sources import FrameSource
 from apsdm_bluesky.streaming import AcquisitionInfo, Lane, Receiver
 
@@ -34,6 +36,8 @@ class Acquisition:
         an error.
     on_loss
         ``fail``: an acquisition that lacks frames ends with an `AcquisitionError`; ``mark``: the ledger tells.
+    corrupt_folder
+        Made when there are corrupt messages, and gets the first of them.
     storage
         The lane whose consumer must have finished before the acquisition counts as done.
     """
@@ -48,6 +52,7 @@ class Acquisition:
         ring_bytes: int,
         stall_timeout_s: float,
         batch_age_s: float,
+        corrupt_folder: Path,
         on_started: Callable[[Exception | None], None],
         on_done: Callable[[Exception | None], None],
         on_loss: Literal["mark", "fail"] = "mark",
@@ -59,6 +64,7 @@ class Acquisition:
         self._lanes = lanes
         self._ring_bytes = ring_bytes
         self._batch_age_s = batch_age_s
+        self._corrupt_folder = corrupt_folder
         self._stall_timeout_s = stall_timeout_s + info.period_s
         self._on_started = on_started
         self._on_done = on_done
@@ -87,7 +93,7 @@ class Acquisition:
             more = ", ..." if len(self.ledger.gaps) > 5 else ""
             text += f"; {self.ledger.missing} missing (index+length: {gaps}{more})"
         if self.ledger.corrupt and self._receiver:
-            text += f"; {self.ledger.corrupt} corrupt ({self._receiver.corrupt_reason})"
+            text += f"; {self.ledger.corrupt} corrupt ({self._receiver.aside[0].reason})"
         if self._storage and self._storage.fate.failed:
             text += f"; storage failed: {self._storage.fate.reason}"
         return f"{text}; {self._stop_reason}" if self._stop_reason else text
@@ -177,6 +183,8 @@ class Acquisition:
             self._quietly(self._arming.stop)
         if receiver is not None:
             self.ledger = receiver.close()
+            if receiver.aside:
+                self._quietly(lambda: write_corrupt(self._corrupt_folder, receiver.aside))
         self._quietly(self._source.stop)
         if self._storage is not None and receiver is not None:
             self._storage.join()

@@ -18,6 +18,7 @@ _COUNTS = (
     "duplicate",
     "stale",
     "out_of_order",
+    "base_id",
     "first_id",
     "last_id",
 )

@@ -226,6 +226,9 @@ class PvaStream(Device):
             ring_bytes=self._ring_bytes,
             stall_timeout_s=self._stall_timeout_s,
             batch_age_s=self._batch_age_s,
+            corrupt_folder=self._storage.path.with_suffix(".corrupt")
+            if self._storage
+            else self._new_path(".corrupt"),
             on_started=_both(started, done),
             on_done=_settle(done),
             on_loss=self._on_loss,
@@ -233,9 +236,12 @@ class PvaStream(Device):
         )
         return started
 
-    def _new_storage(self, info: AcquisitionInfo) -> ZarrStorage:
+    def _new_path(self, suffix: str) -> Path:
         now = dt.datetime.now(dt.UTC)
-        path = self._raw_root / f"{now:%Y/%m/%d}" / f"{self.name}-{now:%H%M%S}-{uuid.uuid4().hex[:8]}.zarr"
+        return self._raw_root / f"{now:%Y/%m/%d}" / f"{self.name}-{now:%H%M%S}-{uuid.uuid4().hex[:8]}{suffix}"
+
+    def _new_storage(self, info: AcquisitionInfo) -> ZarrStorage:
+        path = self._new_path(".zarr")
         return ZarrStorage(self.name, path, info, image=self.write_raw)
 
     def _accounts(self) -> Accounts:

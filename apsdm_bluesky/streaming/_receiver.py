@@ -52,7 +52,6 @@ class Receiver:
         self._closed = False
         self._last_update = time.monotonic()
         self._waiting = False
-        self.corrupt_reason = ""
         self.aside: list[CorruptFrame] = []
         self._aside_bytes = 0
         for lane in self._lanes:
@@ -115,11 +114,10 @@ class Receiver:
 
     def _put_aside(self, corrupt: CorruptFrame) -> None:
         self._audit.corrupt(corrupt.unique_id)
-        if not self.corrupt_reason:
-            logger.warning("corrupt frame: %s; further ones are counted", corrupt.reason)
-        self.corrupt_reason = corrupt.reason
+        if not self.aside:
+            logger.warning("corrupt message: %s; further ones are counted", corrupt.reason)
         size = 0 if corrupt.payload is None else corrupt.payload.nbytes
-        if len(self.aside) < _ASIDE_MESSAGES and self._aside_bytes + size <= _ASIDE_BYTES:
+        if not self.aside or len(self.aside) < _ASIDE_MESSAGES and self._aside_bytes + size <= _ASIDE_BYTES:
             kept = None if corrupt.payload is None else corrupt.payload.copy()
             self.aside.append(CorruptFrame(unique_id=corrupt.unique_id, reason=corrupt.reason, payload=kept))
             self._aside_bytes += size

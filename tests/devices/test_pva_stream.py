@@ -1,5 +1,6 @@
 """The flyer against a simulated IOC in a process of its own, over real PVA and CA."""
 
+import dataclasses
 import json
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ from bluesky import plans as bp
 from bluesky import preprocessors as bpp
 from bluesky.utils import FailedStatus, RunEngineInterrupted
 
+from apsdm_bluesky.devices._arming import Arming
 from apsdm_bluesky.errors import AcquisitionError
 from apsdm_bluesky.plans import xpcs_series
 from apsdm_bluesky.sim import DetectorProcess, Fault, SpeckleSample
@@ -29,6 +31,13 @@ def series(det, frames, **options):
 def stored(documents):
     uri = documents.named("stream_resource")[0]["uri"]
     return zarr.open_group(Path(uri.removeprefix("file://localhost")).parent, mode="r")
+
+
+class MislabelledCamera(Arming):
+    """A driver whose DataType says something else than what it sends."""
+
+    def info(self):
+        return dataclasses.replace(Arming(self.cam, self.pva).info(), dtype="uint32")
 
 
 def is_idle(det):
@@ -99,7 +108,7 @@ def test_lost_frames_are_told_and_shift_nothing(RE, documents, tmp_path, fault, 
     expected = [i for i in range(60) if not any(first <= i < first + n for first, n in gaps)]
     np.testing.assert_array_equal(group["frame_index"][:], expected)
     sent = np.empty((60, *SIMULATION.shape), np.uint16)
-    SpeckleSample(SIMULATION).series(ledger["base_id"] + 1 if "base_id" in ledger else 1).fill(sent)
+    SpeckleSample(SIMULATION).series(ledger["base_id"] + 1).fill(sent)
     np.testing.assert_array_equal(group["image"][:], sent[expected])
 
 
@@ -255,3 +264,21 @@ def test_complete_before_kickoff_is_told(det):
     with pytest.raises(AcquisitionError, match="without kickoff"):
         det.complete()
     det.unstage()
+
+
+def test_messages_that_cannot_be_decoded_are_counted_and_kept_aside(RE, sound_detector, documents, tmp_path):
+    """The camera announces 32-bit pixels and sends 16-bit ones: none is what was announced."""
+    det = open_device(sound_detector, tmp_path)
+    announced = det._arming.info()
+    det._arming = MislabelledCamera(det.cam, det.pva)
+    RE(series(det, 20))
+    det.destroy()
+    ledger = documents.ledger()
+    assert (ledger["accepted"], ledger["corrupt"], ledger["missing"]) == (0, 20, 0)
+    assert "20 corrupt" in documents.stop["reason"]
+    (folder,) = tmp_path.glob("*/*/*/*.corrupt")
+    lines = [json.loads(line) for line in (folder / "messages.jsonl").read_text().splitlines()]
+    assert [line["unique_id"] for line in lines] == list(range(ledger["base_id"] + 1, ledger["base_id"] + 21))
+    assert "announced was" in lines[0]["reason"]
+    image = np.frombuffer((folder / lines[0]["payload"]).read_bytes(), announced.dtype)
+    assert image.size == np.prod(announced.frame_shape)
