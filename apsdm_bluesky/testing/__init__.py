@@ -3,17 +3,23 @@
 Inherit a suite in a pytest module. Each is loaded when first used.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._frame_source import Feed, FrameSourceConformance
     from ._transfer import TransferConformance
 
-__all__ = ["TransferConformance"]
+__all__ = ["Feed", "FrameSourceConformance", "TransferConformance"]
+
+_MODULES = {
+    "Feed": "_frame_source",
+    "FrameSourceConformance": "_frame_source",
+    "TransferConformance": "_transfer",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name != "TransferConformance":
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ._transfer import TransferConformance
-
-    return TransferConformance
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
