@@ -184,6 +184,24 @@ def test_an_ioc_that_dies_in_mid_run_is_told(RE, documents, tmp_path):
     assert "IOC disconnected" in documents.stop["reason"]
 
 
+def test_a_restarted_ioc_is_used_again(RE, documents, tmp_path):
+    """All its settings are those of a fresh IOC: plug-in off, continuous mode, counters at 0."""
+    process = DetectorProcess("again:", SIMULATION)
+    process.start()
+    det = open_device("again:", tmp_path)
+    for restart in (True, True, False):
+        RE(series(det, 30))
+        assert documents.ledger()["accepted"] == 30
+        documents.all.clear()
+        if restart:
+            process.stop()
+            wait_for(lambda: not det.cam.acquiring.connected, message="a disconnection")
+            process.start()
+            wait_for(lambda: det.connected, timeout=60, message="the restarted IOC")
+    det.destroy()
+    process.stop()
+
+
 def interrupt_at(RE, det, frames):
     """Pause at once, as Ctrl-C twice does, when so many frames have come."""
 
