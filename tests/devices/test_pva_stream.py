@@ -17,9 +17,8 @@ from apsdm_bluesky.devices._arming import Arming
 from apsdm_bluesky.errors import AcquisitionError
 from apsdm_bluesky.plans import xpcs_series
 from apsdm_bluesky.sim import DetectorProcess, Fault, SpeckleSample
-from tests.waiting import wait_for
-
 from tests.beamline import SIMULATION, open_device
+from tests.waiting import wait_for
 
 PERIOD = 0.002
 
