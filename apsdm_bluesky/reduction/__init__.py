@@ -13,7 +13,7 @@ from ._multitau import MultiTau
 from ._qmap import QMap
 from ._saxs import Saxs, SaxsResult
 from ._scheme import multitau_delays
-from ._series import SeriesReduction, SeriesResult
+from ._series import RunningResult, SeriesReduction, SeriesResult
 from ._stats import FrameStats, FrameStatsResult
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "MultiTau",
     "MultiTauResult",
     "QMap",
+    "RunningResult",
     "Saxs",
     "SaxsResult",
     "SeriesReduction",

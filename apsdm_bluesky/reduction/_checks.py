@@ -6,7 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsdm_bluesky.errors import ReductionError
-from apsdm_bluesky.model import FrameBatch
+from apsdm_bluesky.model import EventBatch, FrameBatch
+
+from ._kernels import highest_pixel
+
+INT64_MAX = 2**63 - 1
 
 
 def flat_frames(batch: FrameBatch, shape: tuple[int, int], last: int) -> NDArray[Any]:
@@ -24,20 +28,34 @@ def flat_frames(batch: FrameBatch, shape: tuple[int, int], last: int) -> NDArray
     ReductionError
         Another shape, no integer counts, or indices that do not increase.
     """
-    frames, indices = batch.frames, batch.indices
+    frames = batch.frames
     if frames.ndim != 3 or frames.shape[1:] != shape:
-        raise ReductionError(
-            f"frames of shape {frames.shape[1:]} do not fit the q-map of {shape}: use one of this detector"
-        )
+        raise _misfit(frames.shape[1:], shape)
     if frames.dtype.kind not in "iu":
         raise ReductionError(f"frames of dtype {frames.dtype}: only integer counts can be reduced")
-    if indices.dtype.kind not in "iu" or indices.shape != frames.shape[:1]:
-        raise ReductionError(
-            f"{len(frames)} frames with indices of shape {indices.shape}, dtype {indices.dtype}"
-        )
-    if indices[0] <= last or (np.diff(indices.astype(np.int64)) <= 0).any():
-        raise ReductionError(f"frame indices must increase: {indices[0]}..{indices[-1]} came after {last}")
+    _check_indices(batch.indices, len(frames), last)
     return frames.reshape(len(frames), -1)
+
+
+def check_events(batch: EventBatch, shape: tuple[int, int], last: int) -> None:
+    """The same for packed events; parameters as of `flat_frames`.
+
+    Raises
+    ------
+    ReductionError
+        Another shape, arrays that do not fit each other, a pixel outside the image, or indices that do not
+        increase.
+    """
+    words, offsets = batch.words, batch.offsets
+    if batch.shape != shape:
+        raise _misfit(batch.shape, shape)
+    if words.dtype != np.uint64 or offsets.dtype != np.int64 or words.ndim != 1 or offsets.ndim != 1:
+        raise ReductionError(f"events in words of {words.dtype} {words.shape}, offsets of {offsets.dtype}")
+    if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != len(words) or (np.diff(offsets) < 0).any():
+        raise ReductionError(f"offsets do not cut {len(words)} event words into frames")
+    _check_indices(batch.indices, len(offsets) - 1, last)
+    if (pixel := int(highest_pixel(words))) >= shape[0] * shape[1]:
+        raise ReductionError(f"an event at pixel {pixel} lies outside frames of shape {shape}")
 
 
 def counts_at(frames: NDArray[Any], pixels: NDArray[np.int64]) -> NDArray[Any]:
@@ -53,3 +71,16 @@ def counts_at(frames: NDArray[Any], pixels: NDArray[np.int64]) -> NDArray[Any]:
         where = pixels[int(np.argmin(counts.min(axis=0)))]
         raise ReductionError(f"pixel {where} (row-major) counts {counts.min()} photons: mask it in the q-map")
     return counts
+
+
+def _misfit(given: tuple[int, ...], shape: tuple[int, int]) -> ReductionError:
+    return ReductionError(
+        f"frames of shape {given} do not fit the q-map of {shape}: use one of this detector"
+    )
+
+
+def _check_indices(indices: NDArray[np.int64], frames: int, last: int) -> None:
+    if indices.dtype.kind not in "iu" or indices.shape != (frames,):
+        raise ReductionError(f"{frames} frames with indices of shape {indices.shape}, dtype {indices.dtype}")
+    if indices[0] <= last or (np.diff(indices.astype(np.int64)) <= 0).any():
+        raise ReductionError(f"frame indices must increase: {indices[0]}..{indices[-1]} came after {last}")

@@ -14,8 +14,10 @@ from apsdm_bluesky.model import (
     FrameBatch,
 )
 
+from ._checks import check_events
+from ._kernels import scatter
+
 _PIXEL_MASK = np.uint64((1 << PIXEL_BITS) - 1)
-_COUNT_MASK = np.uint64((1 << COUNT_BITS) - 1)
 _MAX_COUNT = (1 << COUNT_BITS) - 1
 
 
@@ -55,7 +57,7 @@ def pack_events(batch: FrameBatch) -> EventBatch:
         2^21 pixels: they do not fit a word.
     """
     frames = batch.frames
-    flat = frames.reshape(len(frames), -1)
+    flat = frames.reshape(len(frames), batch.shape[0] * batch.shape[1])
     if frames.dtype.kind not in "iu" or flat.shape[1] > 1 << PIXEL_BITS:
         raise ReductionError(
             f"frames of {frames.shape[1:]} {frames.dtype} cannot be stored as events; store them dense"
@@ -79,23 +81,23 @@ def pack_events(batch: FrameBatch) -> EventBatch:
 
 
 def unpack_events(batch: EventBatch) -> FrameBatch:
-    """Dense frames (n, ny, nx) uint16; the counts of words that name a pixel twice add up."""
+    """Dense frames (n, ny, nx) uint16; the counts of words that name a pixel twice add up.
+
+    The frames are uint32 where such a sum does not fit 16 bits.
+
+    Raises
+    ------
+    ReductionError
+        The batch's arrays do not fit each other, or a sum does not fit 32 bits.
+    """
     ny, nx = batch.shape
-    flat = np.zeros((len(batch), ny * nx), np.uint16)
-    if len(batch.words):
-        _scatter(batch.words, batch.offsets, flat)
-    return FrameBatch(
-        frames=flat.reshape(len(batch), ny, nx), indices=batch.indices, timestamps=batch.timestamps
-    )
-
-
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _scatter(
-    words: NDArray[np.uint64], offsets: NDArray[np.int64], flat: NDArray[np.uint16]
-) -> None:  # pragma: no cover - compiled
-    for frame in range(len(offsets) - 1):
-        for place in range(offsets[frame], offsets[frame + 1]):
-            word = words[place]
-            flat[frame, np.int64((word >> np.uint64(PIXEL_SHIFT)) & _PIXEL_MASK)] += np.uint16(
-                word & _COUNT_MASK
+    if len(batch):
+        check_events(batch, batch.shape, -1)
+    places = np.arange(ny * nx, dtype=np.int32)
+    for dtype in (np.uint16, np.uint32):
+        flat = np.zeros((len(batch), ny * nx), dtype)
+        if scatter(batch.words, batch.offsets, places, flat, np.iinfo(dtype).max):
+            return FrameBatch(
+                frames=flat.reshape(len(batch), ny, nx), indices=batch.indices, timestamps=batch.timestamps
             )
+    raise ReductionError("the words of one pixel in one frame add up to more than 32 bits hold")

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from apsdm_bluesky.model import FrameBatch
+from apsdm_bluesky.model import Batch
 
-from ._checks import counts_at, flat_frames
 from ._qmap import QMap
+from ._saxs import Saxs
 
 Mask = NDArray[np.bool_]
 
@@ -22,7 +22,7 @@ LINE_PIXELS = 5
 LINE_PART = 0.05
 
 
-def find_hot_pixels(batch: FrameBatch, qmap: QMap) -> Mask:
+def find_hot_pixels(batch: Batch, qmap: QMap) -> Mask:
     """Hot pixels and bad rows or columns among the pixels that the q-map uses: shape (ny, nx), True is bad.
 
     The broadest distribution that scattering gives is that of fully developed static speckle (contrast 1):
@@ -41,10 +41,15 @@ def find_hot_pixels(batch: FrameBatch, qmap: QMap) -> Mask:
     ReductionError
         Frames that do not fit the q-map (see `MultiTau.push`).
     """
+    saxs = Saxs(qmap)
+    saxs.push(batch)
+    return hot_pixels_in(saxs.result().sum_image, qmap)
+
+
+def hot_pixels_in(image: NDArray[np.int64], qmap: QMap) -> Mask:
+    """`find_hot_pixels` of frames whose sum is `image` (ny, nx)."""
     bad = np.zeros(qmap.shape, bool)
-    if len(batch) == 0:
-        return bad
-    counts = counts_at(flat_frames(batch, qmap.shape, -1), qmap.pixels).sum(axis=0, dtype=np.float64)
+    counts = image.ravel()[qmap.pixels].astype(np.float64)
     dynamic = qmap.dynamic.ravel()[qmap.pixels] - 1
     bad.ravel()[qmap.pixels] = counts >= _limits(counts, dynamic, len(qmap.q))[dynamic]
     return bad | _bad_lines(bad, qmap.dynamic > 0)

@@ -1,4 +1,7 @@
-"""Compiled loops. They release the interpreter's lock: the acquisition goes on beside them."""
+"""Compiled loops. They release the interpreter's lock: the acquisition goes on beside them.
+
+Loops over event words index by the pixel that a word names; `_checks.check_events` has looked at all of them.
+"""
 
 from typing import Any
 
@@ -6,9 +9,19 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from apsdm_bluesky.model import COUNT_BITS, PIXEL_BITS, PIXEL_SHIFT
+
 # Pixels of a tile: the last 9 frames (uint32) and the 8 sums (uint64) of so many pixels stay in 48 kB of
 # first-level cache.
 TILE = 384
+
+_SHIFT = np.uint64(PIXEL_SHIFT)
+_PIXEL_MASK = np.uint64((1 << PIXEL_BITS) - 1)
+_PIXEL_FIELD = np.uint64(((1 << PIXEL_BITS) - 1) << PIXEL_SHIFT)
+_COUNT_MASK = np.uint64((1 << COUNT_BITS) - 1)
+
+Words = NDArray[np.uint64]
+Offsets = NDArray[np.int64]
 
 
 def _add_products(
@@ -32,4 +45,54 @@ def _add_products(
                 out[p] += np.uint64(x[p]) * np.uint64(y[p])
 
 
+def _highest_pixel(words: Words) -> int:
+    """The highest pixel that a word names; 0 without words."""
+    highest = np.uint64(0)
+    for i in range(len(words)):
+        highest = max(highest, words[i] & _PIXEL_FIELD)
+    return int(highest >> _SHIFT)
+
+
+def _add_to_image(words: Words, image: NDArray[np.int64]) -> None:
+    """``image[pixel] += count`` for every word; image (ny * nx,)."""
+    for i in range(len(words)):
+        word = words[i]
+        image[np.intp((word >> _SHIFT) & _PIXEL_MASK)] += np.int64(word & _COUNT_MASK)
+
+
+def _add_to_columns(
+    words: Words, offsets: Offsets, columns: NDArray[np.unsignedinteger], sums: NDArray[np.int64]
+) -> None:
+    """``sums[frame, columns[pixel]] += count`` for every word; columns (ny * nx,), sums (n, ncolumns)."""
+    for frame in range(len(offsets) - 1):
+        row = sums[frame]
+        for i in range(offsets[frame], offsets[frame + 1]):
+            word = words[i]
+            row[np.intp(columns[np.intp((word >> _SHIFT) & _PIXEL_MASK)])] += np.int64(word & _COUNT_MASK)
+
+
+def _scatter(
+    words: Words, offsets: Offsets, places: NDArray[np.int32], rows: NDArray[np.unsignedinteger], limit: int
+) -> bool:
+    """``rows[frame, places[pixel]] += count`` where the place is not negative; rows (n, nplaces).
+
+    False as soon as an element would exceed `limit`, the most that its dtype holds.
+    """
+    for frame in range(len(offsets) - 1):
+        row = rows[frame]
+        for i in range(offsets[frame], offsets[frame + 1]):
+            word = words[i]
+            place = places[np.intp((word >> _SHIFT) & _PIXEL_MASK)]
+            if place >= 0:
+                count = np.int64(row[place]) + np.int64(word & _COUNT_MASK)
+                if count > limit:
+                    return False
+                row[place] = count
+    return True
+
+
 add_products: Any = njit(cache=True, nogil=True)(_add_products)
+highest_pixel: Any = njit(cache=True, nogil=True)(_highest_pixel)
+add_to_image: Any = njit(cache=True, nogil=True)(_add_to_image)
+add_to_columns: Any = njit(cache=True, nogil=True)(_add_to_columns)
+scatter: Any = njit(cache=True, nogil=True)(_scatter)

@@ -6,12 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsdm_bluesky.errors import ReductionError
-from apsdm_bluesky.model import FrameBatch
+from apsdm_bluesky.model import COUNT_BITS, Batch, EventBatch
 
-from ._checks import counts_at, flat_frames
+from ._checks import INT64_MAX, check_events, counts_at, flat_frames
+from ._kernels import add_to_image
 from ._qmap import QMap
-
-INT64_MAX = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,7 +51,7 @@ class Saxs:
         self._frames = 0
         self._last = -1
 
-    def push(self, batch: FrameBatch) -> None:
+    def push(self, batch: Batch) -> None:
         """Add the batch's frames.
 
         Raises
@@ -63,17 +62,26 @@ class Saxs:
         """
         if len(batch) == 0:
             return
-        frames = flat_frames(batch, self._qmap.shape, self._last)
-        counts_at(frames, self._pixels)
-        bound = self._bound + len(frames) * max(int(frames.max()), -int(frames.min()))
+        if isinstance(batch, EventBatch):
+            check_events(batch, self._qmap.shape, self._last)
+            self._raise_bound(len(batch.words), (1 << COUNT_BITS) - 1)
+            add_to_image(batch.words, self._image)
+        else:
+            frames = flat_frames(batch, self._qmap.shape, self._last)
+            counts_at(frames, self._pixels)
+            self._raise_bound(len(frames), max(int(frames.max()), -int(frames.min())))
+            self._image += frames.sum(axis=0, dtype=np.int64)
+        self._frames += len(batch)
+        self._last = int(batch.indices[-1])
+
+    def _raise_bound(self, number: int, highest: int) -> None:
+        """What a pixel may have counted by now, with so many counts of at most `highest` more."""
+        bound = self._bound + number * highest
         if bound > INT64_MAX:
             raise ReductionError(
-                f"sum image: counts up to {frames.max()} could exceed 64 bits; mask them at the source"
+                f"sum image: counts up to {highest} could exceed 64 bits; mask them at the source"
             )
-        self._image += frames.sum(axis=0, dtype=np.int64)
         self._bound = bound
-        self._frames += len(frames)
-        self._last = int(batch.indices[-1])
 
     def result(self) -> SaxsResult:
         """The averages so far."""

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apsdm_bluesky.model import FrameBatch
+from apsdm_bluesky.model import Batch
 
+from ._batches import copied, first_frames
 from ._fit import DecayFit, fit_decays
 from ._g2 import MultiTauResult
-from ._hot_pixels import find_hot_pixels
+from ._hot_pixels import hot_pixels_in
 from ._multitau import MultiTau
 from ._qmap import QMap
 from ._saxs import Saxs, SaxsResult
@@ -41,6 +42,14 @@ class SeriesResult:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningResult:
+    """What is told of a series while its frames come."""
+
+    multitau: MultiTauResult
+    saxs: SaxsResult
+
+
 class SeriesReduction:
     """Masks hot pixels found in the first frames, then reduces every frame, those first ones included.
 
@@ -60,7 +69,7 @@ class SeriesReduction:
         self._qmap = qmap
         self._delays_per_level = delays_per_level
         self._wanted = hot_pixel_frames
-        self._held: list[FrameBatch] = []
+        self._held: list[Batch] = []
         self._parts: _Parts | None = None
 
     @property
@@ -68,7 +77,7 @@ class SeriesReduction:
         """The q-map in use and the hot pixels; None while they are being looked for."""
         return (self._parts.qmap, self._parts.hot) if self._parts else None
 
-    def push(self, batch: FrameBatch) -> None:
+    def push(self, batch: Batch) -> None:
         """Take frames.
 
         Raises
@@ -79,14 +88,15 @@ class SeriesReduction:
         if self._parts is not None:
             self._parts.push(batch)
             return
-        # The batch is a view of a ring: what is held back is copied.
-        self._held.append(FrameBatch(frames=batch.frames.copy(), indices=batch.indices.copy()))
+        self._held.append(copied(batch))
         if sum(map(len, self._held)) >= self._wanted:
             self._begin()
 
-    def running(self) -> MultiTauResult | None:
-        """The correlation so far; None while hot pixels are being looked for."""
-        return self._parts.multitau.result() if self._parts else None
+    def running(self) -> RunningResult | None:
+        """What is known so far; None while hot pixels are being looked for."""
+        if self._parts is None:
+            return None
+        return RunningResult(multitau=self._parts.multitau.result(), saxs=self._parts.saxs.result())
 
     def result(self) -> SeriesResult:
         """The results of what has come so far."""
@@ -100,14 +110,22 @@ class SeriesReduction:
             stats=stats,
             decays=fit_decays(multitau),
             sha256=_hash(
-                multitau.delays, multitau.g2, multitau.g2_err, saxs.sum_image, saxs.intensity, stats.total
+                multitau.delays,
+                multitau.g2,
+                multitau.g2_err,
+                saxs.sum_image,
+                saxs.intensity,
+                stats.total,
+                stats.iqt,
+                stats.iqt_frames,
             ),
         )
 
     def _begin(self) -> "_Parts":
-        hot = np.zeros(self._qmap.shape, dtype=bool)
-        if self._wanted and self._held:
-            hot = find_hot_pixels(_first(self._held, self._wanted), self._qmap)
+        first = Saxs(self._qmap)
+        for batch in first_frames(self._held, self._wanted):
+            first.push(batch)
+        hot = hot_pixels_in(first.result().sum_image, self._qmap)
         self._parts = _Parts(
             self._qmap.without(hot) if hot.any() else self._qmap, hot, self._delays_per_level
         )
@@ -124,15 +142,9 @@ class _Parts:
         self.saxs = Saxs(qmap)
         self.stats = FrameStats(qmap)
 
-    def push(self, batch: FrameBatch) -> None:
+    def push(self, batch: Batch) -> None:
         for part in (self.multitau, self.saxs, self.stats):
             part.push(batch)
-
-
-def _first(batches: list[FrameBatch], count: int) -> FrameBatch:
-    """Exactly the first `count` frames, however they were split."""
-    frames = np.concatenate([batch.frames for batch in batches])[:count]
-    return FrameBatch(frames=frames, indices=np.concatenate([batch.indices for batch in batches])[:count])
 
 
 def _hash(*arrays: NDArray[Any]) -> str:
