@@ -3,14 +3,16 @@
 import logging
 import threading
 from collections import deque
+from pathlib import Path
 from typing import Protocol
 
 from apsdm_bluesky.config import Overflow
-from apsdm_bluesky.errors import ApsdmError
+from apsdm_bluesky.errors import ApsdmError, ConfigError
 from apsdm_bluesky.model import AcquisitionLedger, Batch, ConsumerLedger
 
 from ._info import AcquisitionInfo
 from ._pool import Block, BlockPool
+from ._spill import SpilledBatch, SpillFiles
 
 logger = logging.getLogger(__name__)
 
@@ -40,19 +42,38 @@ class Lane:
     ----------
     overflow
         ``block``: the ring waits for this consumer. ``drop``: it may hold half of the ring; batches beyond
-        are not given to it, and counted.
+        are not given to it, and counted. ``spill``: when the ring becomes short its batches are written to
+        disk, and read back in order; should the disk fail, it goes on as ``block`` and its fate says so.
+    spill_folder
+        Where to ``spill``.
+
+    Raises
+    ------
+    ConfigError
+        ``spill`` without a folder.
     """
 
-    def __init__(self, consumer: Consumer, overflow: Overflow) -> None:
+    def __init__(self, consumer: Consumer, overflow: Overflow, *, spill_folder: Path | None = None) -> None:
         self.consumer = consumer
         self._overflow = overflow
         self._changed = threading.Condition()
+        self._pool: BlockPool | None = None
+        # In the order of the frames: those on disk, one on its way there, those in the ring.
+        self._spilled: deque[SpilledBatch] = deque()
+        self._spilling = False
         self._queue: deque[Block] = deque()
         self._acquisition: AcquisitionLedger | None = None
         self._done = self._dropped = 0
         self._reason = ""
         self._broken = False
         self._thread = threading.Thread(target=self._run, name=f"lane-{consumer.name}", daemon=True)
+        self._files: SpillFiles | None = None
+        if overflow == "spill":
+            if spill_folder is None:
+                raise ConfigError(
+                    f"{consumer.name}: to spill frames to disk needs a folder; give spill_folder"
+                )
+            self._files = SpillFiles(spill_folder)
 
     def begin(self, info: AcquisitionInfo) -> None:
         """Begin the consumer and start its thread. A consumer that fails here takes no frames."""
@@ -61,6 +82,9 @@ class Lane:
         except Exception as error:  # noqa: BLE001 - a consumer must never harm the acquisition; told in its fate
             self._break(error)
         self._thread.start()
+        if self._files is not None:
+            name = f"spill-{self.consumer.name}"
+            threading.Thread(target=self._spill, args=(self._files,), name=name, daemon=True).start()
 
     def offer(self, block: Block, pool: BlockPool) -> None:
         """Hand a block over, or count it as dropped. Never waits."""
@@ -72,14 +96,15 @@ class Lane:
                 self._reason = "slower than the detector"
             else:
                 pool.hold(block)
+                self._pool = pool
                 self._queue.append(block)
-                self._changed.notify()
+                self._changed.notify_all()
 
     def finish(self, acquisition: AcquisitionLedger) -> None:
         """No block comes any more. The consumer's `end` follows when its queue is empty."""
         with self._changed:
             self._acquisition = acquisition
-            self._changed.notify()
+            self._changed.notify_all()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the consumer's end; False when it is not reached in time."""
@@ -98,31 +123,41 @@ class Lane:
                 failed=self._broken,
             )
 
+    # -- on the consumer's thread --
+
     def _run(self) -> None:
-        while (block := self._next()) is not None:
+        while (item := self._next()) is not None:
             try:
-                self._consume(block)
+                self._consume(item)
             finally:
-                block.release()
+                item.release()
+        if self._files is not None:
+            self._files.close()
         if self._acquisition is not None:
             self._end(self._acquisition)
 
-    def _next(self) -> Block | None:
+    def _next(self) -> Block | SpilledBatch | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._acquisition is not None)
+            self._changed.wait_for(
+                lambda: (
+                    self._spilled or (not self._spilling and (self._queue or self._acquisition is not None))
+                )
+            )
+            if self._spilled:
+                return self._spilled.popleft()
             return self._queue.popleft() if self._queue else None
 
-    def _consume(self, block: Block) -> None:
+    def _consume(self, item: Block | SpilledBatch) -> None:
         try:
             if not self._broken:
-                self.consumer.consume(block.batch())
+                self.consumer.consume(item.batch())
         except Exception as error:  # noqa: BLE001 - as in begin
             self._break(error)
         with self._changed:
             if self._broken:
-                self._dropped += block.count
+                self._dropped += item.count
             else:
-                self._done += block.count
+                self._done += item.count
 
     def _end(self, acquisition: AcquisitionLedger) -> None:
         try:
@@ -136,3 +171,42 @@ class Lane:
             self._broken = True
             # Our own errors are made to be read; of others the class says more than the text.
             self._reason = str(error) if isinstance(error, ApsdmError) else f"{type(error).__name__}: {error}"
+            self._changed.notify_all()
+
+    # -- on a thread of its own, when it may spill --
+
+    def _spill(self, files: SpillFiles) -> None:
+        while (block := self._oldest_in_short_ring()) is not None:
+            try:
+                spilled = files.append(block.batch())
+            except Exception as error:  # noqa: BLE001 - the frames are still in the ring; told in the fate
+                self._spill_no_more(block, files.folder, error)
+                return
+            with self._changed:
+                self._spilled.append(spilled)
+                self._spilling = False
+                self._changed.notify_all()
+            block.release()
+
+    def _oldest_in_short_ring(self) -> Block | None:
+        """The next block to be spilled; None when there will be none any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._over or (self._queue and self._pool and self._pool.short))
+            if self._over:
+                return None
+            self._spilling = True
+            return self._queue.popleft()
+
+    @property
+    def _over(self) -> bool:
+        return self._broken or self._acquisition is not None
+
+    def _spill_no_more(self, block: Block, folder: Path, error: Exception) -> None:
+        why = error.strerror if isinstance(error, OSError) else error
+        reason = f"{folder}: frames cannot be spilled there ({why}); the detector's queue was held instead"
+        logger.error("%s: %s", self.consumer.name, reason)
+        with self._changed:
+            self._queue.appendleft(block)
+            self._spilling = False
+            self._reason = self._reason or reason
+            self._changed.notify_all()

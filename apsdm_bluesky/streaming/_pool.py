@@ -1,12 +1,13 @@
 """The ring: preallocated blocks that go from the receiver to consumers without a copy."""
 
+import mmap
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from apsdm_bluesky.errors import ConfigError
 from apsdm_bluesky.model import Batch, EventBatch, EventFrame, Frame, FrameBatch
@@ -70,7 +71,7 @@ class DenseBlock(Block):
 
     def __init__(self, pool: "BlockPool", frames: int, info: AcquisitionInfo) -> None:
         super().__init__(pool, frames)
-        self._frames: NDArray[Any] = np.empty((frames, *info.frame_shape), info.dtype)
+        self._frames = _touched((frames, *info.frame_shape), info.dtype)
 
     def fits(self, message: Frame | EventFrame) -> bool:
         """Whether there is room for all of a message."""
@@ -95,7 +96,7 @@ class EventBlock(Block):
     def __init__(self, pool: "BlockPool", frames: int, words: int, info: AcquisitionInfo) -> None:
         super().__init__(pool, frames)
         self._shape = info.frame_shape
-        self._words = np.empty(words, np.uint64)
+        self._words = _touched((words,), np.uint64)
         self._offsets = np.zeros(frames + 1, np.int64)
 
     def fits(self, message: Frame | EventFrame) -> bool:
@@ -165,6 +166,12 @@ class BlockPool:
         words = self.block_bytes // 8
         return lambda: EventBlock(self, frames, words, info), _EVENT_BLOCKS
 
+    @property
+    def short(self) -> bool:
+        """Whether a source that fills one block more may have to wait for the next."""
+        with self._changed:
+            return len(self._free) < 2
+
     def acquire(self) -> Block | None:
         """An empty block; waits while all are in use (back-pressure). None once the pool is closed."""
         with self._changed:
@@ -194,6 +201,13 @@ class BlockPool:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+
+def _touched(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """An array whose pages the system has given already: to get them costs as much as to copy a frame."""
+    array: NDArray[Any] = np.empty(shape, dtype)
+    array.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE] = 0
+    return array
 
 
 def _read_only(*views: NDArray[Any]) -> tuple[NDArray[Any], ...]:

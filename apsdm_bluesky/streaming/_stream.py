@@ -1,6 +1,7 @@
 """Where consumers find the frames of a device."""
 
 import threading
+from pathlib import Path
 
 from apsdm_bluesky.config import Overflow
 
@@ -11,9 +12,15 @@ class FrameStream:
     """The subscriptions to a device's frames.
 
     Each acquisition feeds those that are attached when it begins.
+
+    Parameters
+    ----------
+    spill_folder
+        Where consumers that ``spill`` may do so.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, spill_folder: Path | None = None) -> None:
+        self.spill_folder = spill_folder
         self._lock = threading.Lock()
         self._attached: list[tuple[Consumer, Overflow]] = []
 
@@ -30,4 +37,7 @@ class FrameStream:
     def lanes(self) -> list[Lane]:
         """A fresh lane for each attached consumer."""
         with self._lock:
-            return [Lane(consumer, overflow) for consumer, overflow in self._attached]
+            return [
+                Lane(consumer, overflow, spill_folder=self.spill_folder)
+                for consumer, overflow in self._attached
+            ]
