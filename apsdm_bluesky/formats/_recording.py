@@ -1,0 +1,254 @@
+"""Recordings: the messages of a stream as they came, in an Arrow IPC stream (``.arrows``).
+
+One record batch a message, in the order of arrival: ``arrival_ns`` (int64, monotonic clock), ``head`` (JSON:
+every field of the structure but the pixels), ``member`` (the value union's member, empty where there is none)
+and ``payload`` (its bytes, still compressed). The schema's metadata hold ``apsdm.recording``, JSON that
+describes the stream. The last batch has no rows and tells in its metadata, ``apsdm.end``, JSON of how it
+ended; a recording without it was cut off, and is whole up to its last whole message.
+
+(Format: Apache Arrow columnar format 1.x, IPC streaming format.)
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsdm_bluesky.errors import FormatError, StorageError
+
+__all__ = ["RECORDING_SUFFIX", "RecordedMessage", "Recording", "RecordingWriter"]
+
+logger = logging.getLogger(__name__)
+
+RECORDING_SUFFIX = ".arrows"
+_VERSION = 1
+_DESCRIPTION, _END = b"apsdm.recording", b"apsdm.end"
+# The value union's members; payloads are little-endian.
+_MEMBERS = {
+    "booleanValue": np.dtype("?"),
+    "ubyteValue": np.dtype("<u1"),
+    "byteValue": np.dtype("<i1"),
+    "ushortValue": np.dtype("<u2"),
+    "shortValue": np.dtype("<i2"),
+    "uintValue": np.dtype("<u4"),
+    "intValue": np.dtype("<i4"),
+    "ulongValue": np.dtype("<u8"),
+    "longValue": np.dtype("<i8"),
+    "floatValue": np.dtype("<f4"),
+    "doubleValue": np.dtype("<f8"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedMessage:
+    """One update of a channel.
+
+    Parameters
+    ----------
+    arrival_ns
+        When it came, on the recording machine's monotonic clock.
+    head
+        Every field but ``value``; what JSON has no word for is in the recorder's own.
+    member
+        The selected member of the value union; empty where there was none.
+    payload
+        Its array, shape (n,).
+    """
+
+    arrival_ns: int
+    head: Mapping[str, Any]
+    member: str
+    payload: NDArray[Any] | None
+
+
+class RecordingWriter:
+    """Writes a recording. Each message is handed to the system at once: a killed process leaves it readable.
+
+    Parameters
+    ----------
+    path
+        A new file.
+    description
+        What the stream is, as JSON can hold it.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written: no permission, no space.
+    """
+
+    def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
+        import pyarrow as pa
+
+        self._pa = pa
+        self._path = path
+        self._schema = _schema().with_metadata(
+            {_DESCRIPTION: json.dumps({"version": _VERSION, **description})}
+        )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(exist_ok=False)
+            self._file = pa.OSFile(str(path), "wb")  # unbuffered
+            self._writer = pa.ipc.new_stream(self._file, self._schema)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def write(self, message: RecordedMessage) -> None:
+        """Append a message; its payload is not copied."""
+        pa = self._pa
+        payload = b"" if message.payload is None else np.ascontiguousarray(message.payload)
+        buffer = pa.py_buffer(payload)
+        offsets = pa.py_buffer(np.array([0, buffer.size], np.int64))
+        columns = [
+            pa.array([message.arrival_ns], pa.int64()),
+            pa.array([json.dumps(message.head)], pa.utf8()),
+            pa.array([message.member], pa.utf8()),
+            pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, buffer]),
+        ]
+        try:
+            self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def close(self, end: Mapping[str, Any]) -> None:
+        """Tell how it ended, and make sure that it is on the disk."""
+        try:
+            empty = self._pa.RecordBatch.from_pylist([], schema=self._schema)
+            self._writer.write_batch(empty, custom_metadata={_END: json.dumps(end)})
+            self._writer.close()
+            self._file.close()
+            with self._path.open("rb") as file:
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def abandon(self) -> None:
+        """Close the file as it is, after a failure."""
+        self._file.close()
+
+    def _failure(self, error: OSError) -> StorageError:
+        return StorageError(f"the recording {self._path} cannot be written: {error.strerror or error}")
+
+
+class Recording:
+    """A recording, read while it is asked for.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    FormatError
+        It cannot be read, or is no recording.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._stream() as reader:
+            self.description = self._described(reader.schema)
+
+    def messages(self) -> Iterator[RecordedMessage]:
+        """Every whole message, in order.
+
+        Raises
+        ------
+        FormatError
+            What is written is not what a recorder writes.
+        """
+        for message, _ in self._batches():
+            if message is not None:
+                yield message
+
+    def end(self) -> Mapping[str, Any] | None:
+        """How it ended; None where it was cut off. Reads the file to its end."""
+        ends = [end for _, end in self._batches() if end is not None]
+        return ends[-1] if ends else None
+
+    def _batches(self) -> Iterator[tuple[RecordedMessage | None, Mapping[str, Any] | None]]:
+        import pyarrow as pa
+
+        count = 0
+        with self._stream() as reader:
+            while True:
+                try:
+                    batch, metadata = reader.read_next_batch_with_custom_metadata()
+                    batch.validate(full=True)
+                except (StopIteration, pa.ArrowException, OSError, MemoryError) as error:
+                    logger.warning("%s: cut off or damaged behind message %d: %s", self.path, count, error)
+                    return
+                end = self._end(metadata)
+                yield self._message(batch), end
+                if end is not None:
+                    return
+                count += 1
+
+    def _message(self, batch: Any) -> RecordedMessage | None:
+        if not batch.num_rows:
+            return None
+        arrival, head, member, payload = (column[0] for column in batch.columns)
+        kind = _MEMBERS.get(member.as_py())
+        if batch.num_rows != 1 or (member.as_py() and kind is None):
+            raise FormatError(
+                f"{self.path}: holds {member.as_py()!r}, {batch.num_rows} rows: no recorded message"
+            )
+        try:
+            array = None if kind is None else np.frombuffer(payload.as_buffer(), kind)
+            fields = json.loads(head.as_py())
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"{self.path}: a message cannot be read ({error})") from error
+        return RecordedMessage(arrival_ns=arrival.as_py(), head=fields, member=member.as_py(), payload=array)
+
+    def _end(self, metadata: Any) -> Mapping[str, Any] | None:
+        return None if metadata is None or _END not in metadata else self._object(metadata[_END])
+
+    def _stream(self) -> Any:
+        import pyarrow as pa
+
+        try:
+            return pa.ipc.open_stream(pa.memory_map(str(self.path)))
+        except (OSError, pa.ArrowException) as error:
+            reason = " ".join(str(error).split())
+            raise FormatError(
+                f"{self.path}: is no recording ({reason}); give a whole {RECORDING_SUFFIX}"
+            ) from error
+
+    def _described(self, schema: Any) -> Mapping[str, Any]:
+        text = (schema.metadata or {}).get(_DESCRIPTION)
+        if text is None or not schema.equals(_schema()):
+            raise FormatError(f"{self.path}: is an Arrow stream of something else; give a recording")
+        description = self._object(text)
+        if description.get("version") != _VERSION:
+            raise FormatError(
+                f"{self.path}: is of version {description.get('version')}, not {_VERSION}; update apsdm"
+            )
+        return description
+
+    def _object(self, text: bytes) -> Mapping[str, Any]:
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"{self.path}: its description is damaged ({error})") from error
+        if not isinstance(found, dict):
+            raise FormatError(f"{self.path}: its description is no JSON object")
+        return found
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field("arrival_ns", pa.int64(), nullable=False),
+            pa.field("head", pa.utf8(), nullable=False),
+            pa.field("member", pa.utf8(), nullable=False),
+            pa.field("payload", pa.large_binary(), nullable=False),
+        ]
+    )
