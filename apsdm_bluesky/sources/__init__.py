@@ -1,7 +1,18 @@
-"""Where frames come from: one protocol, and PVAccess behind it."""
+"""Where frames come from: one protocol, and PVAccess or a file behind it."""
 
 from ._ntndarray import decode_ntndarray
 from ._protocol import FrameSink, FrameSource, Message
 from ._pva import PvaSource
+from ._recorder import Recorder, structure_of
+from ._replay import ReplaySource
 
-__all__ = ["FrameSink", "FrameSource", "Message", "PvaSource", "decode_ntndarray"]
+__all__ = [
+    "FrameSink",
+    "FrameSource",
+    "Message",
+    "PvaSource",
+    "Recorder",
+    "ReplaySource",
+    "decode_ntndarray",
+    "structure_of",
+]

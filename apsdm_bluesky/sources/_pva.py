@@ -10,6 +10,7 @@ import pvaccess
 from apsdm_bluesky.errors import FormatError, ServiceError
 from apsdm_bluesky.model import CorruptFrame
 
+from ._credit import Acknowledgement
 from ._ntndarray import corrupt_frame, decode_ntndarray
 from ._protocol import FrameSink, Message
 
@@ -28,11 +29,16 @@ class PvaSource:
         Name of the NTNDArray channel, for instance ``8idLambda2m:Pva1:Image``.
     connect_timeout_s
         How long `start` waits for the channel's first update [s].
+    credit
+        Messages that a publisher of ours may be ahead: it waits for our acknowledgements, and its queue for
+        us is made to hold these, whatever `start` asks for. 0: it does not wait (areaDetector never does).
     """
 
-    def __init__(self, channel: str, *, connect_timeout_s: float = 10.0) -> None:
+    def __init__(self, channel: str, *, connect_timeout_s: float = 10.0, credit: int = 0) -> None:
         self.channel_name = channel
         self._connect_timeout_s = connect_timeout_s
+        self._credit = credit
+        self._acknowledgement = Acknowledgement(channel, credit) if credit else None
         self._channel: pvaccess.Channel | None = None
         self._sink: FrameSink | None = None
         self._live = threading.Event()
@@ -53,6 +59,9 @@ class PvaSource:
         self._live.clear()
         self._connected = False
         self._sink = sink
+        if self._acknowledgement is not None:
+            self._acknowledgement.begin()
+            queue_size = self._credit + 4
         # A new channel each time: a monitor that is restarted on an old one can go dead.
         channel = pvaccess.Channel(self.channel_name)
         channel.setConnectionCallback(self._callbacks[1])
@@ -76,6 +85,8 @@ class PvaSource:
         _active.discard(self)
         with self._calls:  # an update that is being handled ends first
             self._sink = None
+        if channel is not None and self._acknowledgement is not None:
+            self._acknowledgement.end()
 
     def latest(self) -> Message | None:
         """The channel's current value; None when it has none, or none that can be decoded."""
@@ -102,7 +113,13 @@ class PvaSource:
         with self._calls:
             if update is not None and self._sink is not None:
                 self._sink(update)
+            self._acknowledge(update)
         self._live.set()
+
+    def _acknowledge(self, update: Message | CorruptFrame | None) -> None:
+        number = 0 if update is None else update.unique_id  # 0: the channel has had no frame yet
+        if self._acknowledgement is not None and number is not None:
+            self._acknowledgement.handled(number)
 
 
 @atexit.register
