@@ -2,8 +2,9 @@
 
 The header has 1,024 bytes, little-endian, of which these are read (byte offset, type): ``compression``
 (4, i4; 6: sparse, else dense), ``rows`` (108, i4), ``cols`` (112, i4), ``bytes`` a pixel (116, i4),
-``elapsed`` (128, f8, seconds), ``dlen`` (152, u4: pixels that follow). Then `dlen` pixels: sparse as i4 row-major indices
-and i2 counts, one array after the other; dense as u2. (Source: the APS readers in boost-corr 0.1.7.)
+``elapsed`` (128, f8, seconds), ``dlen`` (152, u4: pixels that follow). Then `dlen` pixels: sparse as i4
+row-major indices and i2 counts, one array after the other; dense as u2. (Source: the APS readers in
+boost-corr 0.1.7.)
 """
 
 import math

@@ -4,6 +4,7 @@ import atexit
 import logging
 import threading
 import weakref
+from collections.abc import Callable
 
 import pvaccess
 
@@ -32,7 +33,14 @@ class PvaSource:
     credit
         Messages that a publisher of ours may be ahead: it waits for our acknowledgements, and its queue for
         us is made to hold these, whatever `start` asks for. 0: it does not wait (areaDetector never does).
+
+    Attributes
+    ----------
+    record
+        Called with each update as it came, before it is decoded, on the receiving thread: be quick.
     """
+
+    record: Callable[[pvaccess.PvObject], None] | None = None
 
     def __init__(self, channel: str, *, connect_timeout_s: float = 10.0, credit: int = 0) -> None:
         self.channel_name = channel
@@ -106,6 +114,8 @@ class PvaSource:
 
     def _on_update(self, structure: pvaccess.PvObject) -> None:
         self._connected = True
+        if (record := self.record) is not None:
+            record(structure)
         try:
             update: Message | CorruptFrame | None = decode_ntndarray(structure)
         except FormatError as error:
