@@ -56,13 +56,29 @@ def decompress(codec: str, payload: Bytes, shape: tuple[int, ...], dtype: np.dty
 
 
 def _lz4(payload: Bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """A bare block, or the chunk that HDF5's lz4 filter makes of one or more."""
+    """A bare block, or HDF5's chunk: total size (8 bytes), block size (4), then blocks with their sizes."""
     out = np.empty(shape, dtype)
-    # No bare block begins with a size: its first match would point nowhere.
-    in_chunk = _number(payload, 0, 8) == out.nbytes
-    decode = imagecodecs.lz4h5_decode if in_chunk else imagecodecs.lz4_decode
-    _filled(decode(payload, out=_bytes(out).data), out.nbytes)
+    flat = _bytes(out)
+    if _number(payload, 0, 8) != flat.size:  # no bare block begins so: its first match would point nowhere
+        _lz4_block(payload, flat)
+        return out
+    block, at = _number(payload, 8, 4), 12
+    if block < 1:
+        raise FormatError("its lz4 blocks have no size")
+    for start in range(0, flat.size, block):
+        part = flat[start : start + block]
+        size = _block_size(payload, at)
+        at += _SIZE
+        if size == part.size:  # what does not shrink is kept as it is
+            part[:] = payload[at : at + size]
+        else:
+            _lz4_block(payload[at : at + size], part)
+        at += size
     return out
+
+
+def _lz4_block(payload: Bytes, out: Bytes) -> None:
+    _filled(imagecodecs.lz4_decode(payload, out=out.data), out.size)
 
 
 def _bslz4(payload: Bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -71,24 +87,23 @@ def _bslz4(payload: Bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDAr
     Bitshuffle's own decoder reads as far as the blocks say. But they nearly are an LZ4 frame, which a library
     decodes in one call and within bounds; what is left is to turn the bits.
     """
-    shuffled = np.empty(shape, dtype)
-    flat, block = _bytes(shuffled), 0
-    if _number(payload, 0, 8) == flat.size:  # no first block begins so: it would be empty
+    count, block = math.prod(shape), 0
+    if _number(payload, 0, 8) == count * dtype.itemsize:  # no first block begins so: it would be empty
         block, payload = _number(payload, 8, 4) // dtype.itemsize, payload[12:]
     block = block or _BITSHUFFLE_BLOCK_BYTES // dtype.itemsize
     if block % _BITSHUFFLE_GROUP:
         raise FormatError(f"its blocks have {block} elements, no multiple of {_BITSHUFFLE_GROUP}")
-    whole = shuffled.size // _BITSHUFFLE_GROUP * _BITSHUFFLE_GROUP
+    whole = count // _BITSHUFFLE_GROUP * _BITSHUFFLE_GROUP
     frame, end = _as_lz4_frame(payload, -(-whole // block), block * dtype.itemsize)
-    rest = payload[end:]
-    if rest.size != (shuffled.size - whole) * dtype.itemsize:
+    size, rest = whole * dtype.itemsize, payload[end:]
+    if size + rest.size != count * dtype.itemsize:
         raise FormatError(f"it has {rest.size} bytes behind its last bslz4 block")
-    packed = flat[: whole * dtype.itemsize]
-    if whole:
-        _filled(imagecodecs.lz4f_decode(frame, out=packed.data), packed.size)
-    flat[packed.size :] = rest
+    shuffled = np.empty(size + rest.size + 1, np.uint8)
+    if whole:  # a byte too many is room to see blocks that are too long
+        _filled(imagecodecs.lz4f_decode(frame, out=shuffled[: size + 1].data), size)
+    shuffled[size : size + rest.size] = rest
     # imagecodecs takes the element's size from the array, but knows unsigned ones only.
-    elements = flat.view(f"u{dtype.itemsize}")
+    elements = shuffled[:-1].view(f"u{dtype.itemsize}")
     image: NDArray[Any] = imagecodecs.bitshuffle_decode(elements, itemsize=dtype.itemsize, blocksize=block)
     return image.view(dtype).reshape(shape)
 
