@@ -6,25 +6,28 @@ import threading
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apsdm_bluesky.config import ReductionConfig
 from apsdm_bluesky.errors import ReductionError
-from apsdm_bluesky.model import AcquisitionLedger, Batch, ConsumerLedger, FrameBatch
+from apsdm_bluesky.model import AcquisitionLedger, Batch, ConsumerLedger
 from apsdm_bluesky.reduction import (
     MultiTauResult,
     QMap,
+    RunningResult,
     SeriesReduction,
     SeriesResult,
     multitau_delays,
-    unpack_events,
 )
 from apsdm_bluesky.streaming import AcquisitionInfo, FrameStream
 
 from ._analysis_run import AnalysisRun, Emit
+
+if TYPE_CHECKING:
+    from apsdm_bluesky.streaming import LiveOutput
 
 QMapFor = Callable[[tuple[int, int]], QMap]
 
@@ -50,16 +53,26 @@ class StreamReducer:
         Gives the q-map for frames of a shape (ny, nx).
     config
         What to compute, how often to tell, and what to do when frames come faster than they can be reduced.
+    live
+        Also shows each running result, and the last one.
     """
 
     def __init__(
-        self, device_name: str, frames: FrameStream, *, emit: Emit, qmap_for: QMapFor, config: ReductionConfig
+        self,
+        device_name: str,
+        frames: FrameStream,
+        *,
+        emit: Emit,
+        qmap_for: QMapFor,
+        config: ReductionConfig,
+        live: "LiveOutput | None" = None,
     ) -> None:
         self._device_name = device_name
         self._frames = frames
         self._emit = emit
         self._qmap_for = qmap_for
         self._config = config
+        self._live = live
         self._start: dict[str, Any] = {}
         self._analysis: _Analysis | None = None
         self.last: _Analysis | None = None
@@ -70,7 +83,7 @@ class StreamReducer:
             self._start = doc
         elif name == "descriptor" and self._declares_frames(doc):
             self._analysis = _Analysis(
-                self._device_name, self._start, self._emit, self._qmap_for, self._config
+                self._device_name, self._start, self._emit, self._qmap_for, self._config, self._live
             )
             self._frames.attach(self._analysis, overflow=self._config.on_overflow)
         elif name == "stop" and self._analysis is not None:
@@ -93,6 +106,7 @@ class _Analysis:
         emit: Emit,
         qmap_for: QMapFor,
         config: ReductionConfig,
+        live: "LiveOutput | None",
     ) -> None:
         self.name = f"{device_name} reduction"
         self._device_name = device_name
@@ -100,6 +114,7 @@ class _Analysis:
         self._emit = emit
         self._qmap_for = qmap_for
         self._config = config
+        self._live = live
         self._run: AnalysisRun | None = None
         self._series: SeriesReduction | None = None
         self._expected = 0
@@ -129,12 +144,14 @@ class _Analysis:
         """Reduce a batch; report when it is time."""
         if self._series is None or self._run is None:
             raise ReductionError(f"{self.name}: frames came before it began")
-        self._series.push(batch if isinstance(batch, FrameBatch) else unpack_events(batch))
+        self._series.push(batch)
         if time.monotonic() < self._next_report:
             return
         self._tell_mask(self._run, self._series)
         if (running := self._series.running()) is not None:
-            self._run.event("running", _running_data(running, self._expected, self._config), _UNITS)
+            self._show(running, seen=int(batch.indices[-1]) + 1)
+            data = _running_data(running.multitau, self._expected, self._config)
+            self._run.event("running", data, _UNITS)
         self._next_report = time.monotonic() + self._config.interval_s
 
     def end(self, acquisition: AcquisitionLedger, fate: ConsumerLedger) -> None:
@@ -149,6 +166,7 @@ class _Analysis:
                 return
             self.result = self._series.result()
             self._tell_mask(self._run, self._series)
+            self._show(self.result, seen=acquisition.expected)
             self._run.event("primary", _result_data(self.result), _UNITS)
             self._run.close("success", _verdict(acquisition, fate))
         except Exception as error:
@@ -156,6 +174,11 @@ class _Analysis:
             raise
         finally:
             self.ended.set()
+
+    def _show(self, result: RunningResult, seen: int) -> None:
+        """On displays: the result of the frames up to now, `seen` of the series."""
+        if self._live is not None:
+            self._live.publish(result, missing=seen - result.multitau.frames)
 
     def _tell_mask(self, run: AnalysisRun, series: SeriesReduction) -> None:
         """Once, as soon as hot pixels are known: which pixels count, and in which bins."""
@@ -180,12 +203,16 @@ class _Analysis:
         }
 
 
+# What became of the frames before the reduction, as in the raw run's ledger.
+_COUNTS = ("expected", "accepted", "corrupt", "missing", "updates", "duplicate", "stale", "out_of_order")
+
 _UNITS = {
     "delays": "frames",
     "gamma": "1/frame",
     "gamma_err": "1/frame",
     "saxs": "counts/pixel/frame",
     "total": "counts",
+    "iqt": "counts/pixel/frame",
 }
 
 
@@ -238,13 +265,21 @@ def _result_data(result: SeriesResult) -> dict[str, Any]:
         "sum_image": result.saxs.sum_image,
         "frame_index": result.stats.indices,
         "total": result.stats.total,
+        "iqt": result.stats.iqt,
+        "iqt_first": result.stats.iqt_first,
+        "iqt_frames": result.stats.iqt_frames,
         "result_sha256": result.sha256,
     }
 
 
 def _ledger_data(acquisition: AcquisitionLedger, fate: ConsumerLedger) -> dict[str, Any]:
-    counts = {key: getattr(acquisition, key) for key in ("expected", "accepted", "corrupt", "missing")}
-    return {**counts, "done": fate.done, "dropped": fate.dropped, "reason": fate.reason}
+    return {
+        **{key: getattr(acquisition, key) for key in _COUNTS},
+        "gaps": json.dumps(acquisition.gaps),
+        "done": fate.done,
+        "dropped": fate.dropped,
+        "reason": fate.reason,
+    }
 
 
 def _verdict(acquisition: AcquisitionLedger, fate: ConsumerLedger) -> str:

@@ -20,7 +20,15 @@ from ._stats import FrameStats, FrameStatsResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeriesResult:
+class RunningResult:
+    """What is told of a series while its frames come."""
+
+    multitau: MultiTauResult
+    saxs: SaxsResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesResult(RunningResult):
     """The results of one series.
 
     Parameters
@@ -35,19 +43,9 @@ class SeriesResult:
 
     qmap: QMap
     hot_pixels: NDArray[np.bool_]
-    multitau: MultiTauResult
-    saxs: SaxsResult
     stats: FrameStatsResult
     decays: DecayFit
     sha256: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunningResult:
-    """What is told of a series while its frames come."""
-
-    multitau: MultiTauResult
-    saxs: SaxsResult
 
 
 class SeriesReduction:
