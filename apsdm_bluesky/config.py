@@ -16,12 +16,14 @@ __all__ = [
     "ArchiveConfig",
     "BeamlineConfig",
     "DetectorConfig",
+    "LiveOutputConfig",
     "Overflow",
     "QMapConfig",
     "ReductionConfig",
     "ServerConfig",
     "SimulationConfig",
     "StateFolders",
+    "StreamGroupConfig",
     "faults_of",
     "load_config",
 ]
@@ -75,6 +77,10 @@ class DetectorConfig(_Model):
         0, description="messages that a source of ours may be ahead of us; 0: the source does not wait"
     )
     write_raw: bool = Field(True, description="store raw frames unless the plan says otherwise")
+    live_prefix: str | None = Field(
+        None, description="of the channels with running results; default: prefix + 'APSDM:'"
+    )
+    record: bool = Field(False, description="keep every message as it comes, beside the raw frames")
     raw_store: Literal["auto", "dense", "events"] = Field(
         "auto", description="how: images, events of non-zero pixels, or by the occupancy of the first frames"
     )
@@ -113,6 +119,15 @@ class ReductionConfig(_Model):
     )
 
 
+class LiveOutputConfig(_Model):
+    """Running results as PVA channels, for EPICS displays."""
+
+    enabled: bool = True
+    interface: Annotated[str, Field(pattern=r"^\d{1,3}(\.\d{1,3}){3}$")] = Field(
+        "127.0.0.1", description="IPv4 address to listen at; 0.0.0.0: every interface"
+    )
+
+
 class ArchiveConfig(_Model):
     """Where completed runs go. Later issues add Globus; the first destination is a folder."""
 
@@ -120,6 +135,22 @@ class ArchiveConfig(_Model):
     analysis_timeout_s: Annotated[float, Field(ge=0)] = Field(
         600, description="wait so long for the live analysis"
     )
+
+
+class StreamGroupConfig(_Model):
+    """The group of processes that reduces a detector's frames where one process is too slow."""
+
+    detector: DetectorName | None = Field(None, description="whose frames; default: the only detector")
+    channel: str | None = Field(None, description="read this NTNDArray channel in place of the detector's")
+    collector: str | None = Field(None, description="channel of the collector; default: prefix + 'Stream'")
+    consumers: Annotated[int, Field(ge=1, le=256)] = Field(2, description="processes on this machine")
+    frames: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="of a series; default: as many as come until the detector is silent"
+    )
+    interface: str = Field("127.0.0.1", description="address that the collector listens at")
+    queue: Annotated[int, Field(ge=1)] = Field(256, description="messages the IOC keeps for each consumer")
+    window: Annotated[int, Field(ge=1)] = Field(256, description="messages held for one that is late")
+    restarts: Annotated[int, Field(ge=0)] = Field(5, description="how often a dead consumer is started again")
 
 
 class SimulationConfig(_Model):
@@ -138,6 +169,7 @@ class SimulationConfig(_Model):
     beam_stop_radius: Annotated[float, Field(ge=0)] = Field(12.0, description="[px]")
     dead_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.002
     frames_file: Path | None = Field(None, description="send the frames of this file instead (replay)")
+    codec: Literal["none", "lz4", "blosc", "bslz4"] = Field("none", description="compress what is sent")
 
 
 def _simulated_detectors() -> dict[str, DetectorConfig]:
@@ -157,7 +189,9 @@ class BeamlineConfig(_Model):
         None, description="start a simulated detector with the session"
     )
     reduction: ReductionConfig = ReductionConfig()
+    live_output: LiveOutputConfig = LiveOutputConfig()
     archive: ArchiveConfig = ArchiveConfig()
+    stream: StreamGroupConfig = StreamGroupConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -165,6 +199,12 @@ class BeamlineConfig(_Model):
         if isinstance(data, dict) and "detectors" not in data and "simulation" not in data:
             return {**data, "simulation": {}}
         return data
+
+    @model_validator(mode="after")
+    def _stream_has_a_detector(self) -> "BeamlineConfig":
+        if self.stream.detector is not None and self.stream.detector not in self.detectors:
+            raise ValueError(f"stream.detector: there is no detector {self.stream.detector!r}")
+        return self
 
     @property
     def folders(self) -> "StateFolders":
@@ -206,6 +246,11 @@ class StateFolders(_Model):
         return self.root / "raw"
 
     @property
+    def spill(self) -> Path:
+        """Frames that wait on disk for a slow consumer, in files without a name."""
+        return self.root / "spill"
+
+    @property
     def archive(self) -> Path:
         """The archive's ledger and the bundles under construction."""
         return self.root / "archive"
@@ -214,6 +259,11 @@ class StateFolders(_Model):
     def tape(self) -> Path:
         """The local folder that stands in for the tape store."""
         return self.root / "tape"
+
+    @property
+    def stream(self) -> Path:
+        """Results and ledgers of the series that `apsdm stream` takes."""
+        return self.root / "stream"
 
     @property
     def logs(self) -> Path:

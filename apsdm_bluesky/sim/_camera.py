@@ -1,24 +1,31 @@
-"""The camera of a simulated areaDetector IOC: numbers its frames and keeps time. It knows no protocol."""
+"""The camera of a simulated areaDetector IOC: numbers its messages and keeps time. It knows no protocol."""
 
+import itertools
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable
 from enum import IntEnum
-from itertools import count
-from typing import Any
+from typing import Protocol
 
-from numpy.typing import NDArray
-
-from ._frame_source import FrameSource
+from ._frame_source import FrameSource, Message
 from ._settings import Fault
 
-__all__ = ["Camera", "DetectorState", "ImageMode", "Publish"]
+__all__ = ["Camera", "DetectorState", "ImageMode", "Plugin"]
 
 logger = logging.getLogger(__name__)
 
-Publish = Callable[[NDArray[Any], int, float], None]
-"""Takes an image, its frame number and its time (seconds since the Unix epoch)."""
+
+class Plugin(Protocol):
+    """Gets what the camera takes, in the acquisition's thread."""
+
+    def begin(self, stop: threading.Event) -> None:
+        """An acquisition begins. Once `stop` is set, nothing is to be waited for."""
+        ...
+
+    def publish(self, message: Message, unique_id: int, timestamp: float) -> None:
+        """Take a message, its number and its time (seconds since the Unix epoch)."""
+        ...
 
 
 class ImageMode(IntEnum):
@@ -43,21 +50,24 @@ class Camera:
     """Takes one acquisition at a time, in a thread. The settings are those of a freshly started IOC.
 
     An acquisition takes over `acquire_time`, `acquire_period`, `num_images` and `image_mode` as they are at
-    its start; `array_callbacks` and `array_counter` act at once. Frames are due at fixed times after the
-    start, so a late one delays none after it.
+    its start; `array_callbacks` and `array_counter` act at once. A message is due with its last frame, at
+    fixed times after the start, so a late one delays none after it.
 
     Parameters
     ----------
     source
-        Gives the images.
-    publish
-        Called with each frame in the acquisition's thread, unless `array_callbacks` is off or a fault
-        says otherwise.
+        Gives the frames.
+    plugin
+        Gets each message, unless `array_callbacks` is off or a fault says otherwise.
     fault
         Losses to inject.
+    frames_per_message
+        The last message of an acquisition may have fewer.
     """
 
-    def __init__(self, source: FrameSource, publish: Publish, fault: Fault) -> None:
+    def __init__(
+        self, source: FrameSource, plugin: Plugin, fault: Fault, *, frames_per_message: int = 1
+    ) -> None:
         self.source = source
         self.acquire_time = 0.001  # [s]
         self.acquire_period = 0.005  # [s]
@@ -67,10 +77,11 @@ class Camera:
         self._array_counter = 0
         self.wait_for_plugins = False  # without effect: the plug-in works in the camera's thread
         self.num_images_counter = 0
-        self.frames_lost = 0  # by a fault
+        self.arrays_lost = 0  # messages, by a fault
         self.state = DetectorState.Idle
-        self._publish = publish
+        self._plugin = plugin
         self._fault = fault
+        self._frames_per_message = frames_per_message
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._ended = threading.Event()
@@ -78,7 +89,7 @@ class Camera:
 
     @property
     def array_counter(self) -> int:
-        """Number of the last frame; what is written to it counts from the next frame on."""
+        """Number of the last message; what is written to it counts from the next one on."""
         return self._array_counter
 
     @array_counter.setter
@@ -118,35 +129,40 @@ class Camera:
 
     def _acquire(self, stop: threading.Event) -> None:
         limits = {ImageMode.Single: 1, ImageMode.Multiple: max(1, self.num_images)}
-        limit = limits.get(self.image_mode)
+        left = limits.get(self.image_mode, math.inf)
         period = max(self.acquire_time, self.acquire_period)
-        start = time.monotonic()
-        images = self.source.images(_after(self.array_counter))
-        for index in count() if limit is None else range(limit):
+        self._plugin.begin(stop)
+        take = self.source.series(_after(self.array_counter))
+        due = time.monotonic()
+        for index in itertools.count():
+            if not left:
+                return
             self.state = DetectorState.Acquire
-            image = next(images)
+            message = take(int(min(left, self._frames_per_message)))
             if index == self._fault.stop_after:
                 stop.wait()
-            if stop.wait(max(0.0, start + (index + 1) * period - time.monotonic())):
+            due += message.frames * period
+            if stop.wait(max(0.0, due - time.monotonic())):
                 return
             self.state = DetectorState.Readout
-            self._read_out(image, index)
+            self._read_out(message, index)
             self.state = DetectorState.Waiting
+            left -= message.frames
 
-    def _read_out(self, image: NDArray[Any], index: int) -> None:
-        """Frames are numbered whether or not they are published."""
-        self.num_images_counter += 1
+    def _read_out(self, message: Message, index: int) -> None:
+        """Messages are numbered whether or not they are published."""
+        self.num_images_counter += message.frames
         with self._lock:
             number = self._array_counter = _after(self._array_counter)
         if not self.array_callbacks:
             return
         if index in self._fault.drop:
-            self.frames_lost += 1
+            self.arrays_lost += 1
             return
         for _ in range(2 if index in self._fault.duplicate else 1):
-            self._publish(image, number, time.time())
+            self._plugin.publish(message, number, time.time())
 
 
 def _after(number: int) -> int:
-    """The next frame number: a 32-bit signed integer that wraps round."""
+    """The next message's number: a 32-bit signed integer that wraps round."""
     return (number + 1 + 2**31) % 2**32 - 2**31

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self, cast
+from typing import IO, Literal, Self, cast
 
 from apsdm_bluesky.config import SimulationConfig
 from apsdm_bluesky.errors import AcquisitionError
@@ -37,6 +37,8 @@ class DetectorProcess:
         The sample, or the file whose frames are sent.
     fault
         Losses to inject.
+    layout, frames_per_message, credit
+        How it sends frames: as of a `DetectorConfig`.
     log
         File that gets what the process writes to stderr. None: a temporary one.
     """
@@ -47,9 +49,19 @@ class DetectorProcess:
         simulation: SimulationConfig,
         *,
         fault: Fault | None = None,
+        layout: Literal["images", "events"] = "images",
+        frames_per_message: int = 1,
+        credit: int = 0,
         log: Path | None = None,
     ) -> None:
-        self._settings = DetectorSettings(prefix=prefix, simulation=simulation, fault=fault or Fault())
+        self._settings = DetectorSettings(
+            prefix=prefix,
+            simulation=simulation,
+            layout=layout,
+            frames_per_message=frames_per_message,
+            credit=credit,
+            fault=fault or Fault(),
+        )
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._resources = ExitStack()

@@ -165,7 +165,7 @@ def _settings(camera: Camera, plugin: PvaPlugin) -> list[_Setting]:
         _Setting("Pva1:NDArrayPort", plugin, "array_port"),
         _Setting("Pva1:MinCallbackTime", plugin, "min_callback_time"),
         _Setting("Pva1:QueueSize", plugin, "queue_size"),
-        _Setting("Pva1:DroppedArrays", camera, "frames_lost"),
+        _Setting("Pva1:DroppedArrays", camera, "arrays_lost"),
     ]
 
 

@@ -1,6 +1,6 @@
 """What a simulated detector process is told at its start, as one line of JSON."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,16 +12,16 @@ Index = Annotated[int, Field(ge=0)]
 
 
 class Fault(BaseModel):
-    """Losses to inject into every acquisition, for tests. Indices count from its first frame.
+    """Losses to inject into every acquisition, for tests. Indices count messages from its first one.
 
     Parameters
     ----------
     drop
-        Frames that are never published, but counted in DroppedArrays_RBV.
+        Messages that are never published, but counted in DroppedArrays_RBV.
     duplicate
-        Frames that are published twice with the same id.
+        Messages that are published twice with the same id.
     stop_after
-        The camera stalls after so many frames, until it is stopped.
+        The camera stalls after so many messages, until it is stopped.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,10 +32,13 @@ class Fault(BaseModel):
 
 
 class DetectorSettings(BaseModel):
-    """Prefix, sample and faults of one simulated detector."""
+    """Prefix, sample, way to send and faults of one simulated detector."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     prefix: str
     simulation: SimulationConfig
+    layout: Literal["images", "events"] = "images"
+    frames_per_message: Annotated[int, Field(ge=1)] = 1
+    credit: Annotated[int, Field(ge=0)] = 0
     fault: Fault = Fault()

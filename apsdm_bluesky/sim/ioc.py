@@ -28,12 +28,12 @@ def main() -> int:
     """Serve one detector; returns the exit code."""
     try:
         settings = DetectorSettings.model_validate_json(sys.stdin.buffer.readline())
-        source = open_source(settings.simulation)
+        source = open_source(settings.simulation, settings.layout)
     except (ApsdmError, ValidationError) as error:
         _answer(ready=False, error=str(error))
         return 1
-    plugin = PvaPlugin(f"{settings.prefix}Pva1:Image", source, PORT)
-    camera = Camera(source, plugin.publish, settings.fault)
+    plugin = PvaPlugin(settings, source, PORT)
+    camera = Camera(source, plugin, settings.fault, frames_per_message=settings.frames_per_message)
     try:
         asyncio.run(_serve(DetectorRecords(settings.prefix, camera, plugin), camera))
     finally:

@@ -1,5 +1,6 @@
 """Where frames come from: one protocol, and PVAccess or a file behind it."""
 
+from ._credit import CreditGate
 from ._ntndarray import decode_ntndarray
 from ._protocol import FrameSink, FrameSource, Message
 from ._pva import PvaSource
@@ -7,6 +8,7 @@ from ._recorder import Recorder, structure_of
 from ._replay import ReplaySource
 
 __all__ = [
+    "CreditGate",
     "FrameSink",
     "FrameSource",
     "Message",

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any
@@ -31,7 +32,7 @@ class SpilledBatch:
     """
 
     files: "SpillFiles"
-    kind: type[Batch]
+    kind: Callable[..., Batch]
     count: int
     file: IO[bytes]
     offset: int
@@ -119,7 +120,7 @@ class SpillFiles:
 
 def _write(file: IO[bytes], array: NDArray[Any], offset: int) -> int:
     """Write all of it; returns where it ends."""
-    left = memoryview(np.ascontiguousarray(array).view(np.uint8).ravel())
+    left = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
     while left:
         written = os.pwrite(file.fileno(), left, offset)
         left, offset = left[written:], offset + written
@@ -128,7 +129,7 @@ def _write(file: IO[bytes], array: NDArray[Any], offset: int) -> int:
 
 def _read(file: IO[bytes], array: NDArray[Any], offset: int) -> NDArray[Any]:
     """Fill the array and make it read-only."""
-    left = memoryview(array.view(np.uint8).ravel())
+    left = array.reshape(-1).view(np.uint8).data
     while left:
         read = os.preadv(file.fileno(), [left], offset)
         if read == 0:

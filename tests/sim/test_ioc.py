@@ -9,7 +9,10 @@ import pytest
 from pvapy.utility.adImageUtility import AdImageUtility
 
 from apsdm_bluesky.config import SimulationConfig
+from apsdm_bluesky.model import EventBatch, Frame
+from apsdm_bluesky.reduction import unpack_events
 from apsdm_bluesky.sim import DetectorProcess, Fault, SpeckleSample
+from apsdm_bluesky.sources import PvaSource
 from tests.waiting import wait_for
 
 from .client import TIMEOUT, Client, ids, images
@@ -237,7 +240,7 @@ def test_frames_of_a_file_are_repeated(tmp_path, dtype):
     simulation = SimulationConfig(frames_file=tmp_path / "frames.npy")
     with DetectorProcess(f"replay-{dtype}:", simulation):
         client = Client(f"replay-{dtype}:")
-        assert client.get("cam1:DataType_RBV", as_string=True) == dtype.replace("ui", "UI")
+        assert client.get("cam1:DataType_RBV", as_string=True).lower() == dtype
         for _ in range(2):
             client.prepare(5)
             with client.monitor() as updates:
@@ -245,6 +248,38 @@ def test_frames_of_a_file_are_repeated(tmp_path, dtype):
                 wait_for(lambda updates=updates: len(updates) == 5, message="5 frames")
             assert images(updates).dtype == frames.dtype
             assert np.array_equal(images(updates), frames[[0, 1, 2, 0, 1]])
+
+
+@pytest.mark.parametrize(("layout", "codec"), [("images", "bslz4"), ("events", "lz4")])
+def test_messages_of_many_frames(tmp_path, layout, codec):
+    """As our own source reads them; counters count messages, and frames where areaDetector says images."""
+    frames = np.random.default_rng(2).poisson(0.1, (20, 12, 10)).astype(np.uint16)
+    frames[8:16] = 0  # the second message has no event
+    np.save(tmp_path / "frames.npy", frames)
+    simulation = SimulationConfig(frames_file=tmp_path / "frames.npy", codec=codec)
+    prefix = f"many-{layout}:"
+    with DetectorProcess(prefix, simulation, layout=layout, frames_per_message=8):
+        client, source, messages = Client(prefix), PvaSource(f"{prefix}Pva1:Image"), []
+        client.prepare(20, period=0.001)
+        source.start(lambda message: messages.append(kept(message)), queue_size=50)
+        client.acquire()
+        wait_for(lambda: len(messages) == 3, message="three messages")
+        source.stop()
+        assert client.image()["codec"]["name"] == codec
+        assert [client.counter(), client.get("cam1:NumImagesCounter_RBV")] == [3, 20]
+        assert client.get("Pva1:ArrayCounter_RBV") == 3
+    assert [(number, len(taken)) for number, taken in messages] == [(1, 8), (2, 8), (3, 4)]
+    assert np.array_equal(np.concatenate([taken for _, taken in messages]), frames)
+
+
+def kept(message):
+    """The number and the frames of a message, which lives no longer than the callback."""
+    if isinstance(message, Frame):
+        return message.unique_id, message.data.copy()
+    batch = EventBatch(
+        words=message.words, offsets=message.offsets, indices=np.arange(message.count), shape=message.shape
+    )
+    return message.unique_id, unpack_events(batch).frames
 
 
 def test_killed_and_restarted_ioc_forgets_and_clients_find_it_again():
