@@ -34,6 +34,15 @@ def test_a_message_without_a_colour_mode_is_mono():
     np.testing.assert_array_equal(decode_ntndarray(ntndarray(STACK) | {"attribute": []}).data, STACK)
 
 
+def test_attributes_of_images_known_to_be_mono_are_not_read():
+    bare, stack, colour = ntndarray(IMAGE), ntndarray(STACK), ntndarray(STACK, attributes={"ColorMode": 4})
+    del bare["attribute"], stack["attribute"]
+    assert decode_ntndarray(bare, mono=True).data.shape == (2, 3)
+    for three_dimensions, message in [(stack, "no field 'attribute'"), (colour, "RGB3")]:
+        with pytest.raises(FormatError, match=message):
+            decode_ntndarray(three_dimensions, mono=True)
+
+
 @pytest.mark.parametrize("data", [IMAGE, STACK], ids=["image", "stack"])
 def test_what_is_not_compressed_is_not_copied(data):
     assert np.shares_memory(decode_ntndarray(ntndarray(data)).data, data)
