@@ -2,5 +2,6 @@
 
 from ._channel_access import quiet_channel_access
 from ._pva_stream import PvaStream
+from ._storage import RawStorage
 
-__all__ = ["PvaStream", "quiet_channel_access"]
+__all__ = ["PvaStream", "RawStorage", "quiet_channel_access"]

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from apsdm_bluesky.model import AcquisitionLedger, ConsumerLedger
 
+from ._storage import FileRow
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,6 +29,7 @@ _COUNTS = (
 class LedgerReadable:
     """Reads as numbers named ``<device>_<count>``; ``<device>_gaps`` is JSON: [[first, length], ...].
 
+    ``<device>_files`` is JSON: [[path under the raw folder, bytes, sha256], ...] of every file stored.
     ``<device>_plugin_dropped_arrays`` counts what the IOC's PVA plug-in dropped; -1: the IOC does not answer.
     """
 
@@ -65,7 +68,7 @@ class LedgerReadable:
         return {}
 
     def _values(self) -> dict[str, int | str]:
-        acquisition, storage, dropped_by_plugin = self._accounts()
+        acquisition, storage, dropped_by_plugin, files = self._accounts()
         return {
             **{key: getattr(acquisition, key) for key in _COUNTS},
             "gaps": json.dumps(acquisition.gaps),
@@ -73,7 +76,8 @@ class LedgerReadable:
             "storage_dropped": storage.dropped,
             "storage_reason": storage.reason,
             "plugin_dropped_arrays": dropped_by_plugin,
+            "files": json.dumps(files),
         }
 
 
-Accounts = tuple[AcquisitionLedger, ConsumerLedger, int]
+Accounts = tuple[AcquisitionLedger, ConsumerLedger, int, list[FileRow]]

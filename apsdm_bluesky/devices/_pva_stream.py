@@ -12,6 +12,7 @@ from ophyd import Device
 from ophyd.status import DeviceStatus
 
 from apsdm_bluesky.errors import AcquisitionError
+from apsdm_bluesky.formats import RECORDING_SUFFIX
 from apsdm_bluesky.model import AcquisitionLedger, ConsumerLedger
 from apsdm_bluesky.sources import FrameSource, PvaSource
 from apsdm_bluesky.streaming import AcquisitionInfo, FrameStream, Lane
@@ -20,8 +21,9 @@ from ._acquisition import Acquisition
 from ._arming import Arming
 from ._ledger import Accounts, LedgerReadable
 from ._points import PointCounts
+from ._recording import StreamRecording
 from ._records import CameraRecords, PvaPluginRecords
-from ._storage import ZarrStorage
+from ._storage import RawStorage
 
 _NOTHING_STORED = ConsumerLedger(accepted=0, done=0, dropped=0)
 
@@ -52,8 +54,16 @@ class PvaStream(Device):
         What missing frames do: ``mark`` tells in the ledger and the verdict, ``fail`` fails `complete` too.
     layout, frames_per_message
         What a message of the channel holds: images, or the packed events of images; and of how many.
+    credit
+        Messages that a publisher of ours may be ahead; 0: it does not wait for us (areaDetector never does).
+    spill_folder
+        Where consumers that ``spill`` write their backlog.
     write_raw
         Whether pixels are stored, or only the frames' indices and time stamps.
+    raw_store
+        How: as images, as events of non-zero pixels, or as the first frames' occupancy suggests.
+    record
+        Whether each acquisition's messages are recorded as they come, in a file beside the raw frames.
     source
         Where frames come from, in place of the PVA channel.
     """
@@ -74,23 +84,30 @@ class PvaStream(Device):
         on_loss: Literal["mark", "fail"] = "mark",
         layout: Literal["images", "events"] = "images",
         frames_per_message: int = 1,
+        credit: int = 0,
+        spill_folder: Path | None = None,
         write_raw: bool = True,
+        raw_store: Literal["auto", "dense", "events"] = "auto",
+        record: bool = False,
         source: FrameSource | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(prefix, name=name, **kwargs)
-        self.frames = FrameStream()
+        self.frames = FrameStream(spill_folder=spill_folder)
         self.write_raw = write_raw
+        self.record = record
+        self._recording: StreamRecording | None = None
         self.ledger = LedgerReadable(name, self._accounts)
-        self._source = source or PvaSource(pva_channel or f"{prefix}Pva1:Image")
+        self._source = source or PvaSource(pva_channel or f"{prefix}Pva1:Image", credit=credit)
         self._raw_root = raw_root
+        self._raw_store = raw_store
         self._ring_bytes = int(ring_mb * 2**20)
         self._stall_timeout_s = stall_timeout_s
         self._batch_age_s = batch_age_s
         self._on_loss = on_loss
         self._arming = Arming(self.cam, self.pva, frames_per_message, layout == "events")
         self._acquisition: Acquisition | None = None
-        self._storage: ZarrStorage | None = None
+        self._storage: RawStorage | None = None
         self._storage_lane: Lane | None = None
         self._point = PointCounts()
         self._done: DeviceStatus | None = None
@@ -106,7 +123,14 @@ class PvaStream(Device):
     @property
     def verdict(self) -> str:
         """The last acquisition's outcome in one line."""
-        return self._acquisition.verdict if self._acquisition else "no acquisition"
+        verdict = self._acquisition.verdict if self._acquisition else "no acquisition"
+        fault = self._recording.fault if self._recording else ""
+        return f"{verdict}; {fault}" if fault else verdict
+
+    @property
+    def recording(self) -> Path | None:
+        """The last acquisition's recording; None where there is none."""
+        return self._recording.path if self._recording else None
 
     @property
     def frame_ledger(self) -> AcquisitionLedger | None:
@@ -116,8 +140,16 @@ class PvaStream(Device):
     # -- staging --
 
     def stage(self) -> list[object]:
-        """Forget the last run's acquisition."""
+        """Forget the last run's acquisition.
+
+        Raises
+        ------
+        StorageError
+            Pixels that cannot be stored as `raw_store` says.
+        """
         self._forget()
+        if self.write_raw and self._raw_store == "events":
+            self._new_storage(self._arming.info())
         return list(super().stage())
 
     def unstage(self) -> list[object]:
@@ -215,6 +247,7 @@ class PvaStream(Device):
     # -- inside --
 
     def _start(self, info: AcquisitionInfo, lanes: list[Lane], awaited: Lane) -> DeviceStatus:
+        lanes = [*lanes, *self._recording_lanes()]
         started, done = DeviceStatus(self), DeviceStatus(self)
         self._dropped_before = int(self.pva.dropped_arrays.get())
         self._done = done
@@ -240,9 +273,19 @@ class PvaStream(Device):
         now = dt.datetime.now(dt.UTC)
         return self._raw_root / f"{now:%Y/%m/%d}" / f"{self.name}-{now:%H%M%S}-{uuid.uuid4().hex[:8]}{suffix}"
 
-    def _new_storage(self, info: AcquisitionInfo) -> ZarrStorage:
+    def _new_storage(self, info: AcquisitionInfo) -> RawStorage:
         path = self._new_path(".zarr")
-        return ZarrStorage(self.name, path, info, image=self.write_raw)
+        layout = self._raw_store if self.write_raw else None
+        return RawStorage(self.name, path, info, root=self._raw_root, layout=layout)
+
+    def _recording_lanes(self) -> list[Lane]:
+        self._recording = None
+        if not self.record:
+            return []
+        if not isinstance(self._source, PvaSource):
+            raise AcquisitionError(f"{self.name}: record: only what comes over PVA can be recorded")
+        self._recording = StreamRecording(self.name, self._source, self._new_path(RECORDING_SUFFIX))
+        return [Lane(self._recording, "block")]
 
     def _accounts(self) -> Accounts:
         ledger = self.frame_ledger
@@ -251,7 +294,7 @@ class PvaStream(Device):
         stored = self._storage_lane.fate if self._storage_lane and self.write_raw else _NOTHING_STORED
         signal = self.pva.dropped_arrays
         dropped = int(signal.get()) - self._dropped_before if signal.connected else -1
-        return ledger, stored, dropped
+        return ledger, stored, dropped, self._storage.files if self._storage else []
 
     def _refuse_second(self) -> None:
         if self._acquisition is not None and self._done is not None and not self._done.done:
@@ -262,7 +305,7 @@ class PvaStream(Device):
             self._acquisition.stop(reason)
 
     def _forget(self) -> None:
-        self._acquisition = self._storage = self._storage_lane = self._done = None
+        self._acquisition = self._storage = self._storage_lane = self._done = self._recording = None
 
 
 def _settle(status: DeviceStatus) -> Callable[[Exception | None], None]:

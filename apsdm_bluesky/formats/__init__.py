@@ -1,8 +1,29 @@
 """Files in and out."""
 
 from ._corrupt import write_corrupt
+from ._event_store import EventStore
+from ._events import check_storable, storable
 from ._frames import read_frames
+from ._open import open_frames
 from ._qmap import read_qmap
-from ._zarr_frames import ZarrFrameWriter, chunk_frames
+from ._raw_writer import Layout, RawWriter
+from ._recording import RECORDING_SUFFIX, RecordedMessage, Recording
+from ._recording_writer import RecordingWriter
+from ._series import FrameSeries
 
-__all__ = ["ZarrFrameWriter", "chunk_frames", "read_frames", "read_qmap", "write_corrupt"]
+__all__ = [
+    "RECORDING_SUFFIX",
+    "EventStore",
+    "FrameSeries",
+    "Layout",
+    "RawWriter",
+    "RecordedMessage",
+    "Recording",
+    "RecordingWriter",
+    "check_storable",
+    "open_frames",
+    "read_frames",
+    "read_qmap",
+    "storable",
+    "write_corrupt",
+]

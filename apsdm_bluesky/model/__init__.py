@@ -1,6 +1,6 @@
 """Messages that rooms hand to each other: frozen, slotted, keyword-only."""
 
-from ._archive import ArchivedRun, BundleMember, Manifest
+from ._archive import ArchivedRun, BundleMember, Manifest, StoredFile
 from ._fates import AcquisitionLedger, ConsumerLedger
 from ._frames import (
     COUNT_BITS,
@@ -31,4 +31,5 @@ __all__ = [
     "Frame",
     "FrameBatch",
     "Manifest",
+    "StoredFile",
 ]

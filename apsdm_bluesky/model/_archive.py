@@ -2,7 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """A file of raw data as it was when it was written.
+
+    Parameters
+    ----------
+    size
+        Bytes.
+    sha256
+        Of the content, hexadecimal.
+    """
+
+    path: Path
+    size: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,11 +19,14 @@ from tiled.client import from_uri
 from tiled.client.utils import handle_error
 from tiled.structures.core import Spec
 
+from apsdm_bluesky.spool._consolidators import register_consolidators
 from apsdm_bluesky.spool._dtypes import DtypeCompleter
 
 # Answers that are not about the run itself: no permission yet, no time, the run or its parent gone.
 # Every other 4xx refuses the run for good.
 _TRY_AGAIN = frozenset({401, 403, 404, 408, 409, 425, 429})
+register_consolidators()
+
 _RUNS = Spec("CatalogOfBlueskyRuns", version="3.0")
 
 

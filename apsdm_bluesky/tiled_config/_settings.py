@@ -26,6 +26,14 @@ def server_settings(config: BeamlineConfig) -> dict[str, Any]:
             # Raw frames stay where the devices wrote them. Nothing else on this machine can be read.
             "readable_storage": [str(folders.raw)],
             "init_if_not_exists": True,
+            # Raw frames that are stored as events.
+            "adapters_by_mimetype": {
+                mimetype: f"apsdm_bluesky.tiled_config._adapters:{adapter}"
+                for mimetype, adapter in (
+                    ("application/x-zarr;structure=events", "EventFramesAdapter"),
+                    ("application/x-zarr;structure=sparse", "EventCoordinatesAdapter"),
+                )
+            },
         },
         # Otherwise `/asset/bytes?relative_path=../..` serves any file that the server's account can read
         # (Tiled 0.2.20). Data are read through `/array`, `/table` and exports, which do not need it.
