@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
+from apsdm_bluesky.errors import StorageError
 from apsdm_bluesky.model import AcquisitionLedger, Batch, ConsumerLedger
 from apsdm_bluesky.sources import PvaSource, Recorder
 from apsdm_bluesky.streaming import AcquisitionInfo
@@ -24,17 +25,22 @@ class StreamRecording:
         self.path = path
         self._source = source
         self._recorder: Recorder | None = None
+        self._failure = ""
 
     @property
     def fault(self) -> str:
         """What is missing in the recording; empty where nothing is."""
-        recorder = self._recorder
-        return f"recording: {recorder.lost} updates lost" if recorder is not None and recorder.lost else ""
+        lost = self._recorder.lost if self._recorder else 0
+        return f"recording: {lost} messages lost" if lost else self._failure
 
     def begin(self, info: AcquisitionInfo) -> None:
         """Open the file. What comes from now on is recorded."""
         description = {"channel": self._source.channel_name, "acquisition": asdict(info)}
-        self._recorder = self._source.record = Recorder(self.path, description)
+        try:
+            self._recorder = self._source.record = Recorder(self.path, description)
+        except StorageError as error:
+            self._failure = str(error)
+            raise
 
     def consume(self, batch: Batch) -> None:
         """Decoded frames are not what is recorded."""

@@ -11,24 +11,25 @@ ended; a recording without it was cut off, and is whole up to its last whole mes
 
 import json
 import logging
-import os
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from apsdm_bluesky.errors import FormatError, StorageError
+from apsdm_bluesky.errors import FormatError
 
-__all__ = ["RECORDING_SUFFIX", "RecordedMessage", "Recording", "RecordingWriter"]
+__all__ = ["RECORDING_SUFFIX", "RecordedAcquisition", "RecordedMessage", "Recording"]
 
 logger = logging.getLogger(__name__)
 
 RECORDING_SUFFIX = ".arrows"
-_VERSION = 1
-_DESCRIPTION, _END = b"apsdm.recording", b"apsdm.end"
+VERSION = 1
+DESCRIPTION_KEY, END_KEY = b"apsdm.recording", b"apsdm.end"
 # The value union's members; payloads are little-endian.
 _MEMBERS = {
     "booleanValue": np.dtype("?"),
@@ -67,73 +68,16 @@ class RecordedMessage:
     payload: NDArray[Any] | None
 
 
-class RecordingWriter:
-    """Writes a recording. Each message is handed to the system at once: a killed process leaves it readable.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedAcquisition:
+    """What was known of the acquisition when it was recorded: as of `AcquisitionInfo`."""
 
-    Parameters
-    ----------
-    path
-        A new file.
-    description
-        What the stream is, as JSON can hold it.
-
-    Raises
-    ------
-    StorageError
-        The file cannot be written: no permission, no space.
-    """
-
-    def __init__(self, path: Path, description: Mapping[str, Any]) -> None:
-        import pyarrow as pa
-
-        self._pa = pa
-        self._path = path
-        self._schema = _schema().with_metadata(
-            {_DESCRIPTION: json.dumps({"version": _VERSION, **description})}
-        )
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(exist_ok=False)
-            self._file = pa.OSFile(str(path), "wb")  # unbuffered
-            self._writer = pa.ipc.new_stream(self._file, self._schema)
-        except OSError as error:
-            raise self._failure(error) from error
-
-    def write(self, message: RecordedMessage) -> None:
-        """Append a message; its payload is not copied."""
-        pa = self._pa
-        payload = b"" if message.payload is None else np.ascontiguousarray(message.payload)
-        buffer = pa.py_buffer(payload)
-        offsets = pa.py_buffer(np.array([0, buffer.size], np.int64))
-        columns = [
-            pa.array([message.arrival_ns], pa.int64()),
-            pa.array([json.dumps(message.head)], pa.utf8()),
-            pa.array([message.member], pa.utf8()),
-            pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, buffer]),
-        ]
-        try:
-            self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
-        except OSError as error:
-            raise self._failure(error) from error
-
-    def close(self, end: Mapping[str, Any]) -> None:
-        """Tell how it ended, and make sure that it is on the disk."""
-        try:
-            empty = self._pa.RecordBatch.from_pylist([], schema=self._schema)
-            self._writer.write_batch(empty, custom_metadata={_END: json.dumps(end)})
-            self._writer.close()
-            self._file.close()
-            with self._path.open("rb") as file:
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise self._failure(error) from error
-
-    def abandon(self) -> None:
-        """Close the file as it is, after a failure."""
-        self._file.close()
-
-    def _failure(self, error: OSError) -> StorageError:
-        return StorageError(f"the recording {self._path} cannot be written: {error.strerror or error}")
+    expected: int
+    frame_shape: tuple[int, int]
+    dtype: str
+    period_s: float
+    frames_per_message: int
+    events: bool
 
 
 class Recording:
@@ -155,6 +99,41 @@ class Recording:
         with self._stream() as reader:
             self.description = self._described(reader.schema)
 
+    @property
+    def acquisition(self) -> RecordedAcquisition:
+        """What was acquired.
+
+        Raises
+        ------
+        FormatError
+            The recording does not tell, or nonsense.
+        """
+        told = self.description.get("acquisition")
+        try:
+            found = RecordedAcquisition(**{**told, "frame_shape": tuple(told["frame_shape"])})
+            (ny, nx), numbers = found.frame_shape, (found.expected, found.frames_per_message)
+            if min(ny, nx, *numbers) > 0 and 0 <= found.period_s < math.inf and np.dtype(found.dtype):
+                return found
+        except (TypeError, KeyError, ValueError) as error:
+            raise FormatError(f"{self.path}: does not tell what was acquired ({error})") from error
+        raise FormatError(f"{self.path}: tells no sensible acquisition: {told}")
+
+    @property
+    def base_id(self) -> int:
+        """The source's message number just before the acquisition.
+
+        Of a recording that was cut off, the one before its first message.
+        """
+        ledger = (self.end() or {}).get("ledger")
+        told = ledger.get("base_id") if isinstance(ledger, dict) else None
+        if isinstance(told, int):
+            return told
+        ids = (message.head.get("uniqueId") for message in self.messages() if message.payload is not None)
+        first = next((number for number in ids if isinstance(number, int)), None)
+        if first is None:
+            raise FormatError(f"{self.path}: holds no message with a number; nothing can be played")
+        return first - 1
+
     def messages(self) -> Iterator[RecordedMessage]:
         """Every whole message, in order.
 
@@ -173,8 +152,6 @@ class Recording:
         return ends[-1] if ends else None
 
     def _batches(self) -> Iterator[tuple[RecordedMessage | None, Mapping[str, Any] | None]]:
-        import pyarrow as pa
-
         count = 0
         with self._stream() as reader:
             while True:
@@ -188,7 +165,7 @@ class Recording:
                 yield self._message(batch), end
                 if end is not None:
                     return
-                count += 1
+                count += batch.num_rows
 
     def _message(self, batch: Any) -> RecordedMessage | None:
         if not batch.num_rows:
@@ -207,11 +184,9 @@ class Recording:
         return RecordedMessage(arrival_ns=arrival.as_py(), head=fields, member=member.as_py(), payload=array)
 
     def _end(self, metadata: Any) -> Mapping[str, Any] | None:
-        return None if metadata is None or _END not in metadata else self._object(metadata[_END])
+        return None if metadata is None or END_KEY not in metadata else self._object(metadata[END_KEY])
 
     def _stream(self) -> Any:
-        import pyarrow as pa
-
         try:
             return pa.ipc.open_stream(pa.memory_map(str(self.path)))
         except (OSError, pa.ArrowException) as error:
@@ -221,13 +196,13 @@ class Recording:
             ) from error
 
     def _described(self, schema: Any) -> Mapping[str, Any]:
-        text = (schema.metadata or {}).get(_DESCRIPTION)
-        if text is None or not schema.equals(_schema()):
+        text = (schema.metadata or {}).get(DESCRIPTION_KEY)
+        if text is None or not schema.equals(recording_schema()):
             raise FormatError(f"{self.path}: is an Arrow stream of something else; give a recording")
         description = self._object(text)
-        if description.get("version") != _VERSION:
+        if description.get("version") != VERSION:
             raise FormatError(
-                f"{self.path}: is of version {description.get('version')}, not {_VERSION}; update apsdm"
+                f"{self.path}: is of version {description.get('version')}, not {VERSION}; update apsdm"
             )
         return description
 
@@ -241,9 +216,7 @@ class Recording:
         return found
 
 
-def _schema() -> Any:
-    import pyarrow as pa
-
+def recording_schema() -> Any:
     return pa.schema(
         [
             pa.field("arrival_ns", pa.int64(), nullable=False),

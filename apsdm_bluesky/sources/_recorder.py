@@ -82,9 +82,12 @@ class Recorder:
             self._changed.notify()
         self._thread.join()
         try:
-            self._writer.close({**end, "recorded": self.recorded, "lost": self.lost, "reason": self.reason})
+            if self.reason:
+                self._writer.abandon()
+            else:
+                self._writer.close({**end, "recorded": self.recorded, "lost": self.lost})
         except StorageError as error:
-            self.reason = self.reason or str(error)
+            self.reason = str(error)
         if self.lost or self.reason:
             logger.error(
                 "%s: %d updates recorded, %d lost: %s", self.path, self.recorded, self.lost, self.reason
