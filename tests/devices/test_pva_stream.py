@@ -188,9 +188,9 @@ def test_a_restarted_ioc_is_used_again(RE, documents, tmp_path):
     process = DetectorProcess("again:", SIMULATION)
     process.start()
     det = open_device("again:", tmp_path)
-    for restart in (True, True, False):
-        RE(series(det, 30))
-        assert documents.ledger()["accepted"] == 30
+    for frames, restart in ((30, True), (31, True), (32, False)):
+        RE(series(det, frames))
+        assert documents.ledger()["accepted"] == frames
         documents.all.clear()
         if restart:
             process.stop()
