@@ -13,7 +13,7 @@ import filelock
 
 from apsdm_bluesky.callbacks import CatalogWriter, GlobusArchiver, StreamReducer
 from apsdm_bluesky.config import BeamlineConfig, DetectorConfig, QMapConfig, load_config
-from apsdm_bluesky.errors import AcquisitionError, ConfigError, ReductionError, StorageError
+from apsdm_bluesky.errors import AcquisitionError, ConfigError, ReductionError, ServiceError, StorageError
 from apsdm_bluesky.formats import read_qmap
 from apsdm_bluesky.reduction import QMap
 from apsdm_bluesky.sim import DetectorProcess, SpeckleSample, isolate_epics
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from bluesky import RunEngine
 
     from apsdm_bluesky.devices import PvaStream
+    from apsdm_bluesky.streaming import LiveOutput
 
 logger = logging.getLogger(__name__)
 
 _CONNECT_TIMEOUT_S = 10.0
 _DELIVERY_TIMEOUT_S = 10.0
 _REDUCTION_TIMEOUT_S = 60.0
+_SIMULATED_BINS = 8
 
 
 def open_session(path_or_config: Path | str | BeamlineConfig | None = None) -> "Session":
@@ -188,15 +190,39 @@ class Session:
         if qmap_for is None:
             logger.info("no live reduction: the configuration has no reduction.qmap")
             return {}
+        live = self._live_outputs()
         reducers = {
             name: StreamReducer(
-                name, device.frames, emit=writer, qmap_for=qmap_for, config=self.config.reduction
+                name,
+                device.frames,
+                emit=writer,
+                qmap_for=qmap_for,
+                config=self.config.reduction,
+                live=live.get(name),
             )
             for name, device in self.devices.items()
         }
         for reducer in reducers.values():
             self.RE.subscribe(reducer)
         return reducers
+
+    def _live_outputs(self) -> "dict[str, LiveOutput]":
+        """The channels of each detector. A session goes on without them where they cannot be served."""
+        from apsdm_bluesky.streaming import LiveOutput, LiveServer
+
+        if not self.config.live_output.enabled:
+            return {}
+        q_bins = _dynamic_bins(self.config)
+        try:
+            server = LiveServer(self.config.live_output.interface)
+            self._resources.callback(server.stop)
+            return {
+                name: LiveOutput(server, detector.live_prefix or f"{detector.prefix}APSDM:", q_bins=q_bins)
+                for name, detector in self.config.detectors.items()
+            }
+        except ServiceError as error:
+            logger.warning("%s", error)
+            return {}
 
     def _finish_reductions(self) -> None:
         """A result that is being computed is part of the run it belongs to."""
@@ -258,13 +284,23 @@ def _fitting_qmap(path: Path, qmap: QMap, shape: tuple[int, int]) -> QMap:
     return qmap
 
 
+def _dynamic_bins(config: BeamlineConfig) -> int:
+    """Of the q-maps that `qmap_chooser` gives, whatever the shape of the frames."""
+    configured = config.reduction.qmap
+    if configured is None:
+        return _SIMULATED_BINS
+    return configured.dynamic_bins if configured.file is None else len(read_qmap(configured.file).q)
+
+
 def _simulated_qmap(sample: SpeckleSample, shape: tuple[int, int]) -> QMap:
     """Rings on the sample's own blemish mask.
 
     The innermost are left out: their rates spread too far to be one.
     """
     outer = min(shape) / 2 - 8
-    return QMap.rings(shape, sample.center, dynamic_bins=8, r_min=outer / 3, r_max=outer, mask=sample.mask)
+    return QMap.rings(
+        shape, sample.center, dynamic_bins=_SIMULATED_BINS, r_min=outer / 3, r_max=outer, mask=sample.mask
+    )
 
 
 def next_scan_id(path: Path, _metadata: Mapping[str, Any]) -> int:

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from apsdm_bluesky import open_session
-from apsdm_bluesky.config import BeamlineConfig, DetectorConfig, QMapConfig, ReductionConfig, SimulationConfig
+from apsdm_bluesky.config import (
+    BeamlineConfig,
+    DetectorConfig,
+    LiveOutputConfig,
+    QMapConfig,
+    ReductionConfig,
+    SimulationConfig,
+)
 from apsdm_bluesky.errors import (
     AcquisitionError,
     ApsdmError,
@@ -24,6 +31,7 @@ from apsdm_bluesky.plans import xpcs_series
 from apsdm_bluesky.session import next_scan_id
 from apsdm_bluesky.sim import DetectorProcess
 from tests.commands import all_gone, beamline, children
+from tests.streaming.live_client import assert_shows, display
 from tests.waiting import wait_for
 
 __all__ = ["beamline"]
@@ -174,3 +182,36 @@ def test_a_session_that_is_killed(beamline, tmp_path):
     image = beamline.client["raw"][uid]["primary"]["sim_det_image"]
     assert len(image) > 0
     assert np.any(image[0])
+
+
+def test_live_results_are_those_of_the_analysis_run(beamline, tmp_path):
+    """A display is connected before the first run, and its channels stay for the next one."""
+    config = beamline.config.model_copy(
+        update={"simulation": SMALL, "reduction": ReductionConfig(interval_s=0.05, on_overflow="block")}
+    )
+    images = [0]
+    with open_session(config) as session:
+        for frames in (300, 400):  # more than a batch
+            file = tmp_path / f"{frames}.npz"
+            with display("apsdm:sim:APSDM:", frames, file):
+                session.RE(xpcs_series(session.devices["sim_det"], frames, acquire_period=0.002))
+                analysis = session.reducers["sim_det"].last
+                assert analysis.ended.wait(60)
+            shown = assert_shows(file, analysis.result)
+            assert shown["missing"] == 0
+            images.append(shown["sum.uniqueId"])
+            assert images[-1] >= images[-2] + 2  # a running result, and the last one
+        assert session.wait_delivered(60)
+        (event,) = session.catalog["processed"][analysis.uid]["primary"]["g2"].read()
+        np.testing.assert_array_equal(event, analysis.result.multitau.g2)
+
+
+def test_live_output_can_be_off_or_fail(config, caplog):
+    with open_session(config.model_copy(update={"live_output": LiveOutputConfig(enabled=False)})):
+        assert caplog.text == ""
+    elsewhere = LiveOutputConfig(interface="192.0.2.77")
+    with open_session(config.model_copy(update={"live_output": elsewhere})) as session:
+        assert "no PVA server at 192.0.2.77" in caplog.text
+        session.RE(xpcs_series(session.devices["sim_det"], 20, acquire_period=0.005))
+        assert session.reducers["sim_det"].last.ended.wait(60)
+        assert session.reducers["sim_det"].last.result.saxs.frames == 20

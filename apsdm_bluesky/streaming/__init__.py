@@ -3,12 +3,19 @@
 Threads and queues live here and nowhere else.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ._audit import FrameAudit
 from ._info import AcquisitionInfo
 from ._lane import Consumer, Lane
 from ._pool import BlockPool
 from ._receiver import Receiver
 from ._stream import FrameStream
+
+if TYPE_CHECKING:
+    from ._live_output import LiveOutput
+    from ._live_server import LiveServer
 
 __all__ = [
     "AcquisitionInfo",
@@ -17,5 +24,19 @@ __all__ = [
     "FrameAudit",
     "FrameStream",
     "Lane",
+    "LiveOutput",
+    "LiveServer",
     "Receiver",
 ]
+
+# Loaded when first used: they load pvaccess, which reads its environment once, and `isolate_epics` sets it.
+_LAZY = {
+    "LiveOutput": "_live_output",
+    "LiveServer": "_live_server",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)

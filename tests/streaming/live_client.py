@@ -3,18 +3,57 @@
 It connects, says so, and waits for a result of so many frames; what it read then stands in FILE (npz).
 """
 
+import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import numpy as np
-import pvaccess
-from p4p.client.thread import Context
 
 NAMES = ("g2", "iq", "q", "sum", "missing", "frames")
 TIMEOUT = 60
 
 
+@contextmanager
+def display(prefix, frames, file):
+    """A client that is connected; at the end, what it read."""
+    command = [sys.executable, "-m", "tests.streaming.live_client", prefix, str(frames), str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            yield
+            assert process.wait(90) == 0
+        finally:
+            process.kill()
+
+
+def assert_shows(file, result):
+    with np.load(file) as found:
+        multitau, saxs = result.multitau, result.saxs
+        nq = multitau.g2.shape[1]
+        columns = ["delay", *(f"g2_q{i + 1}" for i in range(nq)), *(f"g2_err_q{i + 1}" for i in range(nq))]
+        assert found["g2.labels"].tolist() == columns
+        np.testing.assert_array_equal(found["g2.delay"], multitau.delays)
+        for i in range(nq):
+            np.testing.assert_array_equal(found[f"g2.g2_q{i + 1}"], multitau.g2[:, i])
+            np.testing.assert_array_equal(found[f"g2.g2_err_q{i + 1}"], multitau.g2_err[:, i])
+        np.testing.assert_array_equal(found["iq.q"], saxs.static_q)
+        np.testing.assert_array_equal(found["iq.intensity"], saxs.intensity)
+        np.testing.assert_array_equal(found["q"], multitau.q)
+        ny, nx = saxs.sum_image.shape
+        assert found["sum.size"].tolist() == [nx, ny]
+        np.testing.assert_array_equal(found["sum"].reshape(ny, nx), saxs.sum_image)
+        np.testing.assert_array_equal(found["p4p.sum"], saxs.sum_image)
+        np.testing.assert_array_equal(found["p4p.g2_q1"], multitau.g2[:, 0])
+        np.testing.assert_array_equal(found["p4p.q"], multitau.q)
+        assert found["p4p.frames"] == found["frames"][-1] == multitau.frames
+        return {name: found[name].tolist() for name in ("missing", "frames", "sum.uniqueId")}
+
+
 def main(prefix, frames, file):
+    import pvaccess  # not with the tests that start this: EPICS reads its environment when it is loaded
+    from p4p.client.thread import Context
+
     came, numbers, kept = threading.Event(), [], []
     pvaccess_channels = {name: pvaccess.Channel(prefix + name) for name in NAMES}
     for channel in pvaccess_channels.values():

@@ -3,7 +3,6 @@
 import logging
 import subprocess
 import sys
-from contextlib import contextmanager
 
 import numpy as np
 import pvaccess
@@ -13,6 +12,8 @@ from apsdm_bluesky.errors import ServiceError
 from apsdm_bluesky.reduction import MultiTau, QMap, RunningResult, Saxs
 from apsdm_bluesky.streaming import LiveOutput, LiveServer
 from tests.reduction.reference import batch
+
+from .live_client import assert_shows, display
 
 SHAPE = (12, 15)
 
@@ -31,42 +32,6 @@ def server():
     server = LiveServer("127.0.0.1")
     yield server
     server.stop()
-
-
-@contextmanager
-def display(prefix, frames, file):
-    """A client that is connected; at the end, what it read."""
-    command = [sys.executable, "-m", "tests.streaming.live_client", prefix, str(frames), str(file)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout.readline() == "ready\n"
-            yield
-            assert process.wait(90) == 0
-        finally:
-            process.kill()
-
-
-def assert_shows(file, result):
-    with np.load(file) as found:
-        multitau, saxs = result.multitau, result.saxs
-        nq = multitau.g2.shape[1]
-        columns = ["delay", *(f"g2_q{i + 1}" for i in range(nq)), *(f"g2_err_q{i + 1}" for i in range(nq))]
-        assert found["g2.labels"].tolist() == columns
-        np.testing.assert_array_equal(found["g2.delay"], multitau.delays)
-        for i in range(nq):
-            np.testing.assert_array_equal(found[f"g2.g2_q{i + 1}"], multitau.g2[:, i])
-            np.testing.assert_array_equal(found[f"g2.g2_err_q{i + 1}"], multitau.g2_err[:, i])
-        np.testing.assert_array_equal(found["iq.q"], saxs.static_q)
-        np.testing.assert_array_equal(found["iq.intensity"], saxs.intensity)
-        np.testing.assert_array_equal(found["q"], multitau.q)
-        ny, nx = saxs.sum_image.shape
-        assert found["sum.size"].tolist() == [nx, ny]
-        np.testing.assert_array_equal(found["sum"].reshape(ny, nx), saxs.sum_image)
-        np.testing.assert_array_equal(found["p4p.sum"], saxs.sum_image)
-        np.testing.assert_array_equal(found["p4p.g2_q1"], multitau.g2[:, 0])
-        np.testing.assert_array_equal(found["p4p.q"], multitau.q)
-        assert found["p4p.frames"] == found["frames"][-1] == multitau.frames
-        return {name: found[name].tolist() for name in ("missing", "frames", "sum.uniqueId")}
 
 
 def test_a_display_sees_each_result(server, tmp_path):
