@@ -13,6 +13,7 @@ from apsdm_bluesky.model import ArchivedRun, BundleMember, Manifest
 from apsdm_bluesky.spool import RunFile
 from apsdm_bluesky.transfer import make_folder, sync
 
+from ._births import Births, frame_ledger
 from ._manifest import SCHEMA, TOOL, encode_manifest
 from ._sources import SourceFile, raw_files
 from ._tar import SourceChangedError, TarWriter
@@ -62,7 +63,7 @@ def make_bundle(
     Raises
     ------
     SourceError
-        The files are not what the documents say.
+        The files are not what the documents say, or not what they were when they were written.
     StorageError
         No space, no permission, or sources that do not come to rest. Nothing is left behind.
     """
@@ -81,10 +82,12 @@ def make_bundle(
 def _write_tar(
     tar: Path, runs: Sequence[RunFile], roots: Sequence[Path], progress: Callable[[int], None]
 ) -> tuple[TarWriter, list[BundleMember]]:
+    births = Births(runs)
     raw = raw_files(runs, roots)
     sources = sorted([*_document_files(runs), *raw], key=lambda file: file.name.encode())
     with _part_of(tar) as part, TarWriter(part, progress) as writer:
-        members = [writer.add(source) for source in sources]
+        members = [births.checked(writer.add(source)) for source in sources]
+        births.check_complete(members)
         if raw_files(runs, roots) != raw:
             raise SourceChangedError(f"{tar.name}: files were changed while they were bundled")
         writer.finish()
@@ -138,7 +141,8 @@ def _archived_run(run: RunFile) -> ArchivedRun:
         for line in file:
             if line.startswith(b'["stop",'):
                 last = json.loads(line)[1]
-    return ArchivedRun(uid=run.uid, start=first, stop=None if last is first else last)
+    stop = None if last is first else last
+    return ArchivedRun(uid=run.uid, start=first, stop=stop, ledger=frame_ledger(run))
 
 
 def _write_manifest(tar: Path, manifest: Manifest) -> Bundle:

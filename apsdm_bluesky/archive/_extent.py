@@ -11,6 +11,7 @@ import numpy as np
 
 from apsdm_bluesky.errors import FormatError
 
+_EVENTS = ("application/x-zarr;structure=events", "application/x-zarr;structure=sparse")
 _BLOSC_HEADER = 16  # bytes 12-15: the length of the whole chunk, little endian
 
 
@@ -19,8 +20,8 @@ def check_extent(
 ) -> None:
     """Refuse a source that is empty, cut short or shorter than `rows` along its first axis.
 
-    Zarr arrays (v2, v3): the shape, and chunks that were cut short. HDF5: the dataset's shape. Other types:
-    only that something is there.
+    Zarr arrays (v2, v3), and the one that tells where events lie: the shape, and chunks that were cut short.
+    HDF5: the dataset's shape. Other types: only that something is there.
 
     Parameters
     ----------
@@ -35,6 +36,9 @@ def check_extent(
     dataset = str(parameters.get("dataset", ""))
     if mimetype == "application/x-zarr":
         found = _zarr_rows(path / dataset.strip("/"), files)
+    elif mimetype in _EVENTS:
+        spans = path / "spans"
+        found = _zarr_rows(spans, [file for file in files if file.parent == spans])
     elif mimetype == "application/x-hdf5":
         found = _hdf5_rows(path, dataset)
     else:
@@ -60,7 +64,7 @@ def _zarr_rows(array: Path, files: Sequence[Path]) -> int:
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise FormatError(f"{array}: is no readable Zarr array ({error!r})") from error
     for chunk in files:
-        if chunk.name == "zarr.json" or chunk.name.startswith(".z"):
+        if chunk.name == "zarr.json" or chunk.name.startswith("."):  # metadata, and what was never finished
             continue
         size, expected = chunk.stat().st_size, length(chunk)
         if size < expected:

@@ -8,7 +8,7 @@ from typing import Any
 from apsdm_bluesky.errors import FormatError
 from apsdm_bluesky.model import ArchivedRun, BundleMember, Manifest
 
-SCHEMA = 1
+SCHEMA = 2  # 1: without `ledger` of a run and `birth_sha256` of a member
 TOOL = f"apsdm-bluesky {version('apsdm-bluesky')}"
 
 

@@ -31,11 +31,14 @@ class ArchivedRun:
     ----------
     stop
         None for an analysis run that had not ended when the bundle was made.
+    ledger
+        The fate of its frames, as its `ledger` stream tells; None where it has none.
     """
 
     uid: str
     start: Mapping[str, Any]
     stop: Mapping[str, Any] | None
+    ledger: Mapping[str, Any] | None = None
 
     @property
     def exit_status(self) -> str | None:
@@ -61,6 +64,9 @@ class BundleMember:
         Where the content begins in the tar [bytes]: it is readable without reading the rest.
     source
         The absolute path that it was read from, which is where a restore puts it.
+    birth_sha256
+        Of the content when it was written, as the run's documents tell: equal to `sha256`. None where they
+        tell nothing of it.
     """
 
     path: str
@@ -69,6 +75,7 @@ class BundleMember:
     sha256: str
     offset: int
     source: str
+    birth_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
