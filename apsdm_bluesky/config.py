@@ -169,6 +169,9 @@ class SimulationConfig(_Model):
     beam_stop_radius: Annotated[float, Field(ge=0)] = Field(12.0, description="[px]")
     dead_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.002
     frames_file: Path | None = Field(None, description="send the frames of this file instead (replay)")
+    speed: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="how much faster than its time frames are sent; 0: as fast as they are taken"
+    )
     codec: Literal["none", "lz4", "blosc", "bslz4"] = Field("none", description="compress what is sent")
 
 

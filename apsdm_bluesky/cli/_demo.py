@@ -2,13 +2,14 @@
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
 
 from apsdm_bluesky.config import (
     BeamlineConfig,
+    DetectorConfig,
     QMapConfig,
     ReductionConfig,
     SimulationConfig,
@@ -18,6 +19,14 @@ from apsdm_bluesky.errors import ConfigError
 
 from ._logs import log_to_file
 from ._options import HomeOption, JsonOption, configured
+
+if TYPE_CHECKING:
+    from apsdm_bluesky.formats import FrameSeries, Recording
+
+_RATE = 100.0  # frames a second of a file that tells none
+_CREDIT = 8  # messages
+# A message of packed events: enough to fill the network, few enough for the ring.
+_EVENT_FRAMES, _EVENT_BYTES = 1000, 4 * 2**20
 
 
 def demo(
@@ -44,46 +53,76 @@ def demo(
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="Frames: .npy, .npz, or a .zip of one .npy.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A recording (.arrows), or frames: .npy, .npz, .zip of one .npy, areaDetector HDF5 (.h5), "
+            "Rigaku (.bin, .bin.000 of six), .imm."
+        ),
+    ],
     rings: Annotated[int, typer.Option(min=1, help="Number of dynamic q bins.")] = 8,
     center: Annotated[
         str | None, typer.Option(help="Beam centre X,Y in pixels; default: the middle.")
     ] = None,
     qmap: Annotated[Path | None, typer.Option(help="A pySimpleMask q-map in place of rings.")] = None,
-    rate: Annotated[float, typer.Option(min=0.1, help="Frames a second.")] = 100.0,
+    speed: Annotated[
+        float, typer.Option(min=0, help="Times the recorded pace; 0: as fast as frames are taken.")
+    ] = 1.0,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Frames a second; default: the file's, 100 where it tells none."),
+    ] = None,
     keep_open: Annotated[bool, typer.Option("--keep-open", help="Keep the server until Ctrl-C.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Stream the frames of a file over PVA through the same device, reduction, catalogue and archive."""
+    """Stream a recording, or a file's frames, over PVA through the same device, reduction and archive."""
     # What is wrong with the input is told before anything is started.
     point = None if center is None else _point(center)
-    from apsdm_bluesky.formats import read_frames
+    from apsdm_bluesky.formats import open_replay
 
-    stack = read_frames(file)
-    shape = (int(stack.shape[1]), int(stack.shape[2]))
-    middle = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
+    replayed = open_replay(file)
+    ny, nx = replayed.shape
     try:
         bins = (
             QMapConfig(file=qmap)
             if qmap is not None
-            else QMapConfig(center=point or middle, dynamic_bins=rings)
+            else QMapConfig(center=point or ((nx - 1) / 2, (ny - 1) / 2), dynamic_bins=rings)
         )
-        simulation = SimulationConfig(shape=shape, frames_file=file.absolute())
+        simulation = SimulationConfig(shape=(ny, nx), frames_file=file.absolute(), speed=speed)
+        detector = _replayed_detector(file, replayed)
     except ValidationError as error:
-        raise ConfigError(f"{file}, {shape[1]} x {shape[0]} pixels: {faults_of(error)}") from error
-    config = _beamline(home, simulation, bins)
-    _check_qmap(config, shape)
+        raise ConfigError(f"{file}, {nx} x {ny} pixels: {faults_of(error)}") from error
+    config = _beamline(home, simulation, bins).model_copy(update={"detectors": {"sim_det": detector}})
+    _check_qmap(config, (ny, nx))
     log_to_file(config.folders)
     from ._end_to_end import end_to_end
 
     end_to_end(
         config,
-        frames=len(stack),
-        rate=rate,
+        frames=replayed.frames,
+        rate=rate or (1 / replayed.period_s if replayed.period_s else _RATE),
         as_json=as_json,
         keep_open=keep_open,
         md={"sample": file.name, "purpose": "replay", "frames_file": str(file.absolute())},
+    )
+
+
+def _replayed_detector(file: Path, replayed: "FrameSeries | Recording") -> DetectorConfig:
+    """How the simulated detector sends it: nothing is lost, for it waits for us."""
+    from apsdm_bluesky.formats import Recording
+
+    each = 1
+    if isinstance(replayed, Recording):
+        each = replayed.acquisition.frames_per_message
+    elif replayed.events:
+        frame_bytes = max(1, file.stat().st_size // replayed.frames)
+        each = max(1, min(_EVENT_FRAMES, replayed.frames, _EVENT_BYTES // frame_bytes))
+    return DetectorConfig(
+        prefix="apsdm:sim:",
+        layout="events" if replayed.events else "images",
+        frames_per_message=each,
+        credit=_CREDIT,
     )
 
 

@@ -4,15 +4,16 @@ from ._corrupt import write_corrupt
 from ._event_store import EventStore
 from ._events import check_storable, storable
 from ._frames import read_frames
-from ._open import open_frames
+from ._open import open_frames, open_replay
 from ._qmap import read_qmap
 from ._raw_writer import Layout, RawWriter
 from ._recording import RECORDING_SUFFIX, RecordedMessage, Recording
 from ._recording_writer import RecordingWriter
-from ._series import FrameSeries
+from ._series import ArraySeries, FrameSeries
 
 __all__ = [
     "RECORDING_SUFFIX",
+    "ArraySeries",
     "EventStore",
     "FrameSeries",
     "Layout",
@@ -22,6 +23,7 @@ __all__ = [
     "RecordingWriter",
     "check_storable",
     "open_frames",
+    "open_replay",
     "read_frames",
     "read_qmap",
     "storable",

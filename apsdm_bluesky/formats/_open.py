@@ -8,10 +8,11 @@ from apsdm_bluesky.errors import FormatError
 from ._areadetector_hdf5 import AreaDetectorHdf5
 from ._frames import read_frames
 from ._imm import ImmSeries
+from ._recording import RECORDING_SUFFIX, Recording
 from ._rigaku import RigakuModule, RigakuSixModules
 from ._series import ArraySeries, FrameSeries
 
-__all__ = ["open_frames"]
+__all__ = ["open_frames", "open_replay"]
 
 _Reader = Callable[[Path], FrameSeries]
 _READERS: dict[tuple[str, ...], _Reader] = {
@@ -43,9 +44,20 @@ def open_frames(path: Path) -> FrameSeries:
         raise FormatError(f"{path}: cannot be read ({reason}); give a readable file") from error
 
 
+def open_replay(path: Path) -> FrameSeries | Recording:
+    """A recording, or the frames of a file.
+
+    Raises
+    ------
+    FormatError
+        As `open_frames` and `Recording` do.
+    """
+    return Recording(path) if path.suffix.lower() == RECORDING_SUFFIX else open_frames(path)
+
+
 def _reader_for(path: Path) -> _Reader:
     for endings, reader in _READERS.items():
         if path.name.lower().endswith(endings):
             return reader
-    known = ", ".join(ending for endings in _READERS for ending in endings)
+    known = ", ".join([*(ending for endings in _READERS for ending in endings), RECORDING_SUFFIX])
     raise FormatError(f"{path}: unknown kind of file; frames are read from {known}")

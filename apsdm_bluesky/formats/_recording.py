@@ -108,7 +108,7 @@ class Recording:
         FormatError
             The recording does not tell, or nonsense.
         """
-        told = self.description.get("acquisition")
+        told: Any = self.description.get("acquisition")
         try:
             found = RecordedAcquisition(**{**told, "frame_shape": tuple(told["frame_shape"])})
             (ny, nx), numbers = found.frame_shape, (found.expected, found.frames_per_message)
@@ -117,6 +117,26 @@ class Recording:
         except (TypeError, KeyError, ValueError) as error:
             raise FormatError(f"{self.path}: does not tell what was acquired ({error})") from error
         raise FormatError(f"{self.path}: tells no sensible acquisition: {told}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx) of a frame."""
+        return self.acquisition.frame_shape
+
+    @property
+    def frames(self) -> int:
+        """Frames that were asked for: missing ones count."""
+        return self.acquisition.expected
+
+    @property
+    def events(self) -> bool:
+        """Whether its messages are packed events, or images."""
+        return self.acquisition.events
+
+    @property
+    def period_s(self) -> float | None:
+        """Time between frames [s]."""
+        return self.acquisition.period_s or None
 
     @property
     def base_id(self) -> int:

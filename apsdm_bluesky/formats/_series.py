@@ -59,13 +59,13 @@ class FrameSeries(Protocol):
 
 
 class ArraySeries:
-    """A `FrameSeries` of an array (n, ny, nx) in memory, or mapped."""
+    """A `FrameSeries` of an array in memory, or mapped: `images`, shape (n, ny, nx)."""
 
     events = False
     period_s = None
 
     def __init__(self, frames: NDArray[Any]) -> None:
-        self._frames = frames
+        self.images = frames
         self.shape = (frames.shape[1], frames.shape[2])
         self.dtype = frames.dtype
         self.frames = len(frames)
@@ -74,7 +74,7 @@ class ArraySeries:
         """See `FrameSeries.batches`."""
         size = frames_within(size, self.shape, self.dtype)
         for first in range(0, self.frames, size):
-            part = self._frames[first : first + size]
+            part = self.images[first : first + size]
             yield FrameBatch(frames=part, indices=np.arange(first, first + len(part)))
 
 

@@ -63,10 +63,18 @@ class Camera:
         Losses to inject.
     frames_per_message
         The last message of an acquisition may have fewer.
+    speed
+        How much faster than they say messages are sent; 0: each as soon as the one before is taken.
     """
 
     def __init__(
-        self, source: FrameSource, plugin: Plugin, fault: Fault, *, frames_per_message: int = 1
+        self,
+        source: FrameSource,
+        plugin: Plugin,
+        fault: Fault,
+        *,
+        frames_per_message: int = 1,
+        speed: float = 1.0,
     ) -> None:
         self.source = source
         self.acquire_time = 0.001  # [s]
@@ -74,7 +82,7 @@ class Camera:
         self.num_images = 100
         self.image_mode = ImageMode.Continuous
         self.array_callbacks = True
-        self._array_counter = 0
+        self._array_counter = source.base_id
         self.wait_for_plugins = False  # without effect: the plug-in works in the camera's thread
         self.num_images_counter = 0
         self.arrays_lost = 0  # messages, by a fault
@@ -82,6 +90,7 @@ class Camera:
         self._plugin = plugin
         self._fault = fault
         self._frames_per_message = frames_per_message
+        self._speed = speed
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._ended = threading.Event()
@@ -133,27 +142,31 @@ class Camera:
         period = max(self.acquire_time, self.acquire_period)
         self._plugin.begin(stop)
         take = self.source.series(_after(self.array_counter))
-        due = time.monotonic()
+        start, exposed = time.monotonic(), 0.0
         for index in itertools.count():
-            if not left:
+            if left <= 0:
                 return
             self.state = DetectorState.Acquire
             message = take(int(min(left, self._frames_per_message)))
+            if message is None:
+                return
             if index == self._fault.stop_after:
                 stop.wait()
-            due += message.frames * period
-            if stop.wait(max(0.0, due - time.monotonic())):
+            frames = message.frames + message.skipped * self._frames_per_message
+            exposed += frames * period
+            due_s = exposed if message.due_s is None else message.due_s
+            if stop.wait(max(0.0, start + due_s / self._speed - time.monotonic()) if self._speed else 0):
                 return
             self.state = DetectorState.Readout
             self._read_out(message, index)
             self.state = DetectorState.Waiting
-            left -= message.frames
+            left -= frames
 
     def _read_out(self, message: Message, index: int) -> None:
         """Messages are numbered whether or not they are published."""
         self.num_images_counter += message.frames
         with self._lock:
-            number = self._array_counter = _after(self._array_counter)
+            number = self._array_counter = _after(self._array_counter + message.skipped)
         if not self.array_callbacks:
             return
         if index in self._fault.drop:

@@ -30,20 +30,29 @@ class Message:
         n.
     first_frame
         The number of the first frame in packed words.
+    skipped
+        Messages that are missing before it; negative where it comes late, or again.
+    due_s
+        When it is to be sent, after the acquisition's start [s]; None: with its last frame.
+    structure
+        The NTNDArray to be sent as it is; None: one is made of `data`.
     """
 
     data: NDArray[Any]
     frames: int
     first_frame: int = 0
+    skipped: int = 0
+    due_s: float | None = None
+    structure: Any = None
 
 
-Take = Callable[[int], Message]
-"""Gives the next so many frames of an acquisition."""
+Take = Callable[[int], Message | None]
+"""Gives the next so many frames of an acquisition; None where a file has no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameSource:
-    """Frames without end for each acquisition.
+    """Frames for each acquisition.
 
     Parameters
     ----------
@@ -53,11 +62,14 @@ class FrameSource:
         Of the images.
     series
         From the number of an acquisition's first message to its frames.
+    base_id
+        Number of the message before the first one of the first acquisition.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
     series: Callable[[int], Take]
+    base_id: int = 0
 
 
 def open_source(simulation: SimulationConfig, layout: Layout = "images") -> FrameSource:
@@ -72,9 +84,17 @@ def open_source(simulation: SimulationConfig, layout: Layout = "images") -> Fram
     """
     if simulation.frames_file is None:
         return _sample_source(SpeckleSample(simulation), layout)
-    from apsdm_bluesky.formats import read_frames  # only now: the simulated sample starts sooner without
+    # Only now: the simulated sample starts sooner without.
+    from apsdm_bluesky.formats import ArraySeries, Recording, open_replay
 
-    frames = read_frames(simulation.frames_file)
+    from ._replay import recorded_source, series_source
+
+    replayed = open_replay(simulation.frames_file)
+    if isinstance(replayed, Recording):
+        return recorded_source(replayed)
+    if not isinstance(replayed, ArraySeries):
+        return series_source(replayed, layout)
+    frames = replayed.images
     take = _events_in_turn if layout == "events" else _images_in_turn
     _, ny, nx = frames.shape
     return FrameSource(shape=(ny, nx), dtype=frames.dtype, series=take(frames))

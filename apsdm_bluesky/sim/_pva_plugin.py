@@ -83,11 +83,13 @@ class PvaPlugin:
         if self._gate is not None:
             self._gate.admit(unique_id, self._stop)
         self.array_counter += 1
-        update = self._update
+        update = message.structure
+        if update is None:
+            update = self._update
+            update["dataTimeStamp"] = update["timeStamp"] = _time(timestamp)
+            self._describe(message)
+            self._fill(message.data.ravel())
         update["uniqueId"] = unique_id
-        update["dataTimeStamp"] = update["timeStamp"] = _time(timestamp)
-        self._describe(message)
-        self._fill(message.data.ravel())
         self._server.update(self.channel, update)
 
     @property

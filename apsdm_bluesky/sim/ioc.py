@@ -6,6 +6,7 @@ Reads `DetectorSettings` as one line of JSON from stdin, answers ``{"ready": tru
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -26,6 +27,7 @@ from ._settings import DetectorSettings
 
 def main() -> int:
     """Serve one detector; returns the exit code."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")  # to stderr: our log
     try:
         settings = DetectorSettings.model_validate_json(sys.stdin.buffer.readline())
         source = open_source(settings.simulation, settings.layout)
@@ -33,7 +35,13 @@ def main() -> int:
         _answer(ready=False, error=str(error))
         return 1
     plugin = PvaPlugin(settings, source, PORT)
-    camera = Camera(source, plugin, settings.fault, frames_per_message=settings.frames_per_message)
+    camera = Camera(
+        source,
+        plugin,
+        settings.fault,
+        frames_per_message=settings.frames_per_message,
+        speed=settings.simulation.speed,
+    )
     try:
         asyncio.run(_serve(DetectorRecords(settings.prefix, camera, plugin), camera))
     finally:
