@@ -113,3 +113,12 @@ def test_the_sum_image_cannot_overflow_silently():
     with pytest.raises(ReductionError, match="64 bits"):
         saxs.push(batch(np.full((1, *SHAPE), 2**62, np.uint64), start=1))
     assert saxs.result().sum_image.max() == 2**62
+
+
+def test_the_intensities_cannot_overflow_silently():
+    stats = FrameStats(QMAP)
+    bright = np.full((1, *SHAPE), 2**55, np.uint64)
+    stats.push(batch(bright))
+    with pytest.raises(ReductionError, match="exceeds 64 bits"):
+        stats.push(batch(bright, start=1))
+    assert stats.result().total.tolist() == [12 * 15 * 2**55]
