@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from . import _demo, _doctor, _servers, _shell
+from . import _demo, _doctor, _servers, _shell, _stream
 from ._faults import run
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("replay")(_demo.replay)
 app.command("up")(_servers.up)
 app.command("serve")(_servers.serve)
 app.command("agent")(_servers.agent)
+app.add_typer(_stream.app, name="stream")
 app.command("shell")(_shell.shell)
 app.command("doctor")(_doctor.doctor)
 
