@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pvaccess
 
 from apsdm_bluesky.errors import StorageError
 from apsdm_bluesky.formats import RecordedMessage, RecordingWriter
@@ -147,7 +148,9 @@ def _with_variants(value: Any) -> Any:
         return [_with_variants(inner) for inner in value]
     if isinstance(value, tuple):
         return {_VARIANT: [_with_variants(inner) for inner in value]}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, pvaccess.ScalarType):  # a kind of int
+        return value.name
+    if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 

@@ -71,6 +71,11 @@ class ReplaySource:
         """Whether it is started, and the file could be read so far."""
         return self._thread is not None and self.failure is None
 
+    @property
+    def playing(self) -> bool:
+        """Whether there is more to come."""
+        return self._thread is not None and self._thread.is_alive()
+
     def start(self, sink: FrameSink, *, queue_size: int) -> None:  # noqa: ARG002 - nothing is queued: it waits
         """Play from the beginning; see `FrameSource.start`."""
         self.stop()

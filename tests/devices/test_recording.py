@@ -20,7 +20,7 @@ def replayed(path):
     frames = {}
     source = ReplaySource(Recording(path), speed=0)
     source.start(lambda frame: frames.setdefault(frame.unique_id, np.array(frame.data)), queue_size=1)
-    wait_for(lambda: not source._thread.is_alive(), message="the end of the replay")
+    wait_for(lambda: not source.playing, message="the end of the replay")
     source.stop()
     return frames
 

@@ -79,6 +79,7 @@ def test_a_recording_is_compressed_as_the_stream_was(live):
     assert heads[2].member == "ubyteValue"
     assert heads[2].payload.nbytes < IMAGES[1].nbytes / 2
     assert heads[2].head["codec"]["name"] == "lz4"
+    assert heads[2].head["codec"]["parameters"] == {"pva:variant": [{"value": 6}, {"value": "INT"}]}
     assert heads[3].member == "ushortValue"
     assert heads[3].head["timeStamp"] == {"secondsPastEpoch": 1003, "nanoseconds": 500, "userTag": 3}
     times = [message.arrival_ns for message in messages]
