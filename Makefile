@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench clean install
+.PHONY: demo test check bench soak clean install
 
 demo: install
 	$(BIN)/apsdm demo $(ARGS)
@@ -21,6 +21,10 @@ check: install
 
 bench: install
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+# Half an hour of runs, every tenth with the detector killed; not part of CI.
+soak: install
+	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),30)
 
 install: $(STAMP)
 

@@ -27,10 +27,11 @@ Measure = Callable[[], Sample]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What ours has to reach: as its median, or with each of its samples."""
+    """What ours has to reach: as its median, with each of its samples, or as the ratio to the peer `of`."""
 
     limit: float
-    by: Literal["median", "every sample"] = "median"
+    by: Literal["median", "every sample", "ratio"] = "median"
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ class Race:
     ours: Measure
     peers: Mapping[str, Measure]
     better: Literal["higher", "lower"] = "higher"
-    target: Target | None = None
+    targets: Sequence[Target] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

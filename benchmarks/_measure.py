@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ._bench import Bench, Race, Sample
+from ._bench import Bench, Race, Sample, Target
 
 OURS = "apsdm-bluesky"
 
@@ -46,14 +46,16 @@ class RaceResult:
     race: Race
     sides: Sequence[SideResult]
 
-    @property
-    def reached(self) -> bool | None:
-        """Whether ours reached the target; None where there is none."""
-        target = self.race.target
-        if target is None:
-            return None
+    def reached(self, target: Target) -> bool:
+        """Whether ours reached a target of the race."""
         ours = self.sides[0]
-        judged = [ours.median] if target.by == "median" else ours.values
+        if target.by == "ratio":
+            ratios = [side.ratio for side in self.sides if side.name == target.of]
+            judged = [ratio for ratio in ratios if ratio is not None]
+        else:
+            judged = [ours.median] if target.by == "median" else list(ours.values)
+        if not judged:
+            return False
         if self.race.better == "higher":
             return min(judged) >= target.limit
         return max(judged) <= target.limit

@@ -39,11 +39,11 @@ def _row(side: SideResult, verdict: str) -> tuple[str, ...]:
 
 
 def _verdict(result: RaceResult) -> str:
-    target = result.race.target
-    if target is None:
-        return ""
-    verdict = "reached" if result.reached else "NOT REACHED"
-    return f"target {number(target.limit)} ({target.by}): {verdict}"
+    return "; ".join(
+        f"target {number(target.limit)} ({target.by}{target.of and ' to ' + target.of}): "
+        f"{'reached' if result.reached(target) else 'NOT REACHED'}"
+        for target in result.race.targets
+    )
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
@@ -85,7 +85,7 @@ def _as_json(result: RaceResult) -> dict[str, Any]:
         "name": race.name,
         "unit": race.unit,
         "better": race.better,
-        "target": None if race.target is None else {**asdict(race.target), "reached": result.reached},
+        "targets": [{**asdict(target), "reached": result.reached(target)} for target in race.targets],
         "sides": [
             {
                 "name": side.name,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apsdm_bluesky.sim import isolate_epics
-from apsdm_bluesky.streaming import AcquisitionInfo, Lane, Receiver
+from apsdm_bluesky.streaming import AcquisitionInfo, BlockPool, Lane, Receiver
 
 from ._receive_sides import CHANNEL, FRAMES, QUEUE, RING_FRAMES, SHAPE, STALL_S, Feed, publisher
 
@@ -40,7 +40,7 @@ def store(feed: Feed, path: Path) -> tuple[float, int, int]:
     storage = RawStorage("det", path, info, root=path.parent, layout="dense")
     lane = Lane(storage, "block")
     ring_bytes = RING_FRAMES * SHAPE[0] * SHAPE[1] * 2
-    receiver = Receiver(info, base_id=feed.base_id, ring_bytes=ring_bytes, lanes=[lane])
+    receiver = Receiver(info, base_id=feed.base_id, pool=BlockPool(ring_bytes, info), lanes=[lane])
 
     def sink(update: "Message | CorruptFrame") -> None:
         receiver(update)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from apsdm_bluesky.model import AcquisitionLedger, Batch, ConsumerLedger, CorruptFrame, EventBatch
 from apsdm_bluesky.reduction import FrameStats, QMap, Saxs
 from apsdm_bluesky.sim import isolate_epics
-from apsdm_bluesky.streaming import AcquisitionInfo, Lane, Receiver
+from apsdm_bluesky.streaming import AcquisitionInfo, BlockPool, Lane, Receiver
 
 from ._bench import Bench, Race, Sample, Target
 
@@ -145,7 +145,7 @@ def ours(feed: Feed, words: list[NDArray[np.uint64]], sent: Any, qmap: QMap) -> 
         frames_per_message=sent.FRAMES,
         events=True,
     )
-    receiver = Receiver(info, base_id=feed.base_id, ring_bytes=RING_BYTES, lanes=[lane])
+    receiver = Receiver(info, base_id=feed.base_id, pool=BlockPool(RING_BYTES, info), lanes=[lane])
 
     def sink(update: "Message | CorruptFrame") -> None:
         receiver(update)

@@ -57,7 +57,7 @@ def bench() -> Iterator[Bench]:
                 better="lower",
                 ours=lambda: ours(scenario),
                 peers={"TiledWriter": lambda: peer(scenario)},
-                target=target,
+                targets=[target],
             )
 
         yield Bench(

@@ -37,7 +37,9 @@ def bench() -> Iterator[Bench]:
             plain.fill(out)
         return Sample(value=PEER_FRAMES / (time.perf_counter() - start))
 
-    race = Race(name="speckle", unit="frames/s", ours=ours, peers={"numpy": peer}, target=Target(limit=500))
+    race = Race(
+        name="speckle", unit="frames/s", ours=ours, peers={"numpy": peer}, targets=[Target(limit=500)]
+    )
     notes = [f"{FRAMES} frames of ours, {PEER_FRAMES} of numpy (the same physics, float32 fields)"]
     yield Bench(races=[race], packages=("numpy", "numba"), notes=notes)
 

@@ -31,7 +31,7 @@ def bench():
         unit="frames/s",
         ours=lambda: Sample(value=next(ours), extra={"lost": 0}),
         peers={"numpy": lambda: Sample(value=next(peer), extra={"lost": 3})},
-        target=Target(limit=501),
+        targets=[Target(limit=501)],
     )
     yield Bench(races=[race], packages=["numpy"], repeats=3, notes=["counted by hand"])
 '''
@@ -113,13 +113,17 @@ def test_sides_are_run_interleaved_and_none_always_first():
         ([9, 5.1, 4], "lower", Target(limit=5), False),
         ([9, 5, 4], "lower", Target(limit=5, by="every sample"), False),
         ([5, 4, 3], "lower", Target(limit=5, by="every sample"), True),
+        ([5, 4, 3], "higher", Target(limit=1, by="ratio", of="peer"), True),
+        ([5, 4, 3], "higher", Target(limit=1.01, by="ratio", of="peer"), False),
+        ([5, 4, 3], "higher", Target(limit=1, by="ratio", of="nobody"), False),
         ([5, 4, 3], "lower", None, None),
     ],
 )
 def test_a_target_is_judged_by_the_median_or_by_every_sample(values, better, target, reached):
-    runner, _ = race(values, values, better=better, target=target)
+    runner, _ = race(values, values, better=better, targets=[] if target is None else [target])
     (result,) = measure(Bench(races=[runner], packages=[]), 3)
-    assert result.reached is reached
+    if target is not None:
+        assert result.reached(target) is reached
     verdict = {True: "): reached", False: "): NOT REACHED", None: ""}[reached]
     assert verdict in table([result])
     assert ("target" in table([result])) == (target is not None)
@@ -158,7 +162,7 @@ def test_a_bench_prints_a_table_and_keeps_every_sample(harness):
     assert set(kept["versions"]) == {"apsdm-bluesky", "numpy"}
     assert kept["notes"] == ["counted by hand"]
     (counting,) = kept["races"]
-    assert counting["target"] == {"limit": 501, "by": "median", "reached": False}
+    assert counting["targets"] == [{"limit": 501, "by": "median", "of": "", "reached": False}]
     assert counting["sides"][0]["samples"] == [{"value": value, "lost": 0} for value in (600, 400, 500)]
     assert counting["sides"][1] == {
         "name": "numpy",

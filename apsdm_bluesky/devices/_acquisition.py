@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from apsdm_bluesky.errors import AcquisitionError, StorageError
 from apsdm_bluesky.formats import write_corrupt
 from apsdm_bluesky.sources import FrameSource
-from apsdm_bluesky.streaming import AcquisitionInfo, Lane, Receiver
+from apsdm_bluesky.streaming import AcquisitionInfo, Lane, Receiver, Ring
 
 from ._arming import Arming
 
@@ -49,7 +49,7 @@ class Acquisition:
         source: FrameSource,
         info: AcquisitionInfo,
         lanes: Sequence[Lane],
-        ring_bytes: int,
+        ring: Ring,
         stall_timeout_s: float,
         batch_age_s: float,
         corrupt_folder: Path,
@@ -62,7 +62,7 @@ class Acquisition:
         self._source = source
         self._info = info
         self._lanes = lanes
-        self._ring_bytes = ring_bytes
+        self._ring = ring
         self._batch_age_s = batch_age_s
         self._corrupt_folder = corrupt_folder
         self._stall_timeout_s = stall_timeout_s + info.period_s
@@ -128,7 +128,7 @@ class Acquisition:
         # What came up to here is stale; numbers beyond the counter are ours.
         self._receiver = Receiver(
             self._info, base_id=self._arming.frame_counter(),
-            ring_bytes=self._ring_bytes,
+            pool=self._ring.pool(self._info),
             lanes=self._lanes,
             batch_age_s=self._batch_age_s,
         )

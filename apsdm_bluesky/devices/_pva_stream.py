@@ -15,7 +15,7 @@ from apsdm_bluesky.errors import AcquisitionError
 from apsdm_bluesky.formats import RECORDING_SUFFIX
 from apsdm_bluesky.model import AcquisitionLedger, ConsumerLedger
 from apsdm_bluesky.sources import FrameSource, PvaSource
-from apsdm_bluesky.streaming import AcquisitionInfo, FrameStream, Lane
+from apsdm_bluesky.streaming import AcquisitionInfo, FrameStream, Lane, Ring
 
 from ._acquisition import Acquisition
 from ._arming import Arming
@@ -101,7 +101,7 @@ class PvaStream(Device):
         self._source = source or PvaSource(pva_channel or f"{prefix}Pva1:Image", credit=credit)
         self._raw_root = raw_root
         self._raw_store = raw_store
-        self._ring_bytes = int(ring_mb * 2**20)
+        self._ring = Ring(int(ring_mb * 2**20))
         self._stall_timeout_s = stall_timeout_s
         self._batch_age_s = batch_age_s
         self._on_loss = on_loss
@@ -256,7 +256,7 @@ class PvaStream(Device):
             source=self._source,
             info=info,
             lanes=lanes,
-            ring_bytes=self._ring_bytes,
+            ring=self._ring,
             stall_timeout_s=self._stall_timeout_s,
             batch_age_s=self._batch_age_s,
             corrupt_folder=self._storage.path.with_suffix(".corrupt")

@@ -3,7 +3,7 @@
 import mmap
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,24 +20,30 @@ _MIN_BLOCKS = 4
 _EVENT_BLOCKS = 8
 
 
-class Block(ABC):
-    """Room for one batch. It goes back to its pool when the last holder has released it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buffers:
+    """The memory of one block: `data` are frames (n, ny, nx), or packed words with their `offsets` (n + 1,)."""
 
-    def __init__(self, pool: "BlockPool", frames: int) -> None:
+    data: NDArray[Any]
+    indices: NDArray[np.int64]
+    timestamps: NDArray[np.float64]
+    offsets: NDArray[np.int64]
+
+
+class Block(ABC):
+    """Room for one batch. Its buffers go back to its pool when the last holder has released it."""
+
+    def __init__(self, pool: "BlockPool", buffers: Buffers) -> None:
         self._pool = pool
-        self._indices = np.empty(frames, np.int64)
-        self._timestamps = np.empty(frames, np.float64)
+        self._info = pool.info
+        self.buffers = buffers
         self.count = 0
-        self.holders = 0
+        self.holders = 1
 
     @property
     def full(self) -> bool:
         """Whether no message of the usual size fits any more."""
-        return self.count + self._pool.frames_per_message > len(self._indices)
-
-    def clear(self) -> None:
-        """Make it empty."""
-        self.count = 0
+        return self.count + self._info.frames_per_message > len(self.buffers.indices)
 
     @abstractmethod
     def fits(self, message: Frame | EventFrame) -> bool:
@@ -58,10 +64,10 @@ class Block(ABC):
     def _number(self, index: int, count: int, timestamp: float) -> slice:
         place = slice(self.count, self.count + count)
         if count == 1:
-            self._indices[self.count] = index
+            self.buffers.indices[self.count] = index
         else:
-            self._indices[place] = np.arange(index, index + count)
-        self._timestamps[place] = timestamp
+            self.buffers.indices[place] = np.arange(index, index + count)
+        self.buffers.timestamps[place] = timestamp
         self.count += count
         return place
 
@@ -69,23 +75,19 @@ class Block(ABC):
 class DenseBlock(Block):
     """Frames as images."""
 
-    def __init__(self, pool: "BlockPool", frames: int, info: AcquisitionInfo) -> None:
-        super().__init__(pool, frames)
-        self._frames = _touched((frames, *info.frame_shape), info.dtype)
-
     def fits(self, message: Frame | EventFrame) -> bool:
         """Whether there is room for all of a message."""
-        return self.count + message.count <= len(self._indices)
+        return self.count + message.count <= len(self.buffers.indices)
 
     def append(self, index: int, count: int, message: Frame) -> None:
         """Copy the first `count` frames of a message in."""
         data = message.data if message.data.ndim == 3 else message.data[None]
-        np.copyto(self._frames[self._number(index, count, message.timestamp)], data[:count])
+        np.copyto(self.buffers.data[self._number(index, count, message.timestamp)], data[:count])
 
     def batch(self) -> FrameBatch:
         """The frames so far, as read-only views that hold until the block is released."""
         frames, indices, timestamps = _read_only(
-            self._frames[: self.count], self._indices[: self.count], self._timestamps[: self.count]
+            self.count, self.buffers.data, self.buffers.indices, self.buffers.timestamps
         )
         return FrameBatch(frames=frames, indices=indices, timestamps=timestamps)
 
@@ -93,37 +95,30 @@ class DenseBlock(Block):
 class EventBlock(Block):
     """Frames as packed words."""
 
-    def __init__(self, pool: "BlockPool", frames: int, words: int, info: AcquisitionInfo) -> None:
-        super().__init__(pool, frames)
-        self._shape = info.frame_shape
-        self._words = _touched((words,), np.uint64)
-        self._offsets = np.zeros(frames + 1, np.int64)
-
     def fits(self, message: Frame | EventFrame) -> bool:
         """Whether there is room for all of a message."""
-        room = len(self._words) - int(self._offsets[self.count])
         words = message.words.size if isinstance(message, EventFrame) else 0
-        return self.count + message.count <= len(self._indices) and words <= room
+        room = len(self.buffers.data) - self._words()
+        return self.count + message.count <= len(self.buffers.indices) and words <= room
 
     def append(self, index: int, count: int, message: EventFrame) -> None:
         """Copy the first `count` frames of a message in."""
-        begin = int(self._offsets[self.count])
-        words = int(message.offsets[count])
+        begin, words = self._words(), int(message.offsets[count])
         place = self._number(index, count, message.timestamp)
-        np.copyto(self._words[begin : begin + words], message.words[:words])
-        self._offsets[place.start + 1 : place.stop + 1] = message.offsets[1 : count + 1] + begin
+        np.copyto(self.buffers.data[begin : begin + words], message.words[:words])
+        self.buffers.offsets[place.start + 1 : place.stop + 1] = message.offsets[1 : count + 1] + begin
 
     def batch(self) -> EventBatch:
         """The frames so far, as read-only views that hold until the block is released."""
-        words, offsets, indices, timestamps = _read_only(
-            self._words[: self._offsets[self.count]],
-            self._offsets[: self.count + 1],
-            self._indices[: self.count],
-            self._timestamps[: self.count],
-        )
+        (words,) = _read_only(self._words(), self.buffers.data)
+        (offsets,) = _read_only(self.count + 1, self.buffers.offsets)
+        indices, timestamps = _read_only(self.count, self.buffers.indices, self.buffers.timestamps)
         return EventBatch(
-            words=words, offsets=offsets, indices=indices, timestamps=timestamps, shape=self._shape
+            words=words, offsets=offsets, indices=indices, timestamps=timestamps, shape=self._info.frame_shape
         )
+
+    def _words(self) -> int:
+        return int(self.buffers.offsets[self.count])
 
 
 class BlockPool:
@@ -143,15 +138,17 @@ class BlockPool:
     """
 
     def __init__(self, nbytes: int, info: AcquisitionInfo) -> None:
-        self.frames_per_message = info.frames_per_message
+        self.info = info
         self.block_bytes = nbytes // _EVENT_BLOCKS  # of packed events
         self._changed = threading.Condition()
         self._closed = False
-        build, self.block_count = self._events(info) if info.events else self._dense(nbytes, info)
-        self._free = [build() for _ in range(self.block_count)]
+        # Buffers only: a pool that knew its blocks, which know it, would keep its memory until a full
+        # garbage collection.
+        self._free = self._event_buffers() if info.events else self._dense_buffers(nbytes)
+        self.block_count = len(self._free)
 
-    def _dense(self, nbytes: int, info: AcquisitionInfo) -> tuple[Callable[[], Block], int]:
-        each = info.frames_per_message
+    def _dense_buffers(self, nbytes: int) -> list[Buffers]:
+        info, each = self.info, self.info.frames_per_message
         messages = nbytes // (each * int(np.prod(info.frame_shape)) * np.dtype(info.dtype).itemsize)
         if messages < _MIN_BLOCKS:
             raise ConfigError(
@@ -159,12 +156,13 @@ class BlockPool:
                 f"{info.dtype}, not {_MIN_BLOCKS}"
             )
         frames = each * min(max(1, BATCH_FRAMES // each), messages // _MIN_BLOCKS)
-        return lambda: DenseBlock(self, frames, info), messages * each // frames
+        shape = (frames, *info.frame_shape)
+        return [_buffers(frames, _touched(shape, info.dtype)) for _ in range(messages * each // frames)]
 
-    def _events(self, info: AcquisitionInfo) -> tuple[Callable[[], Block], int]:
-        frames = self.frames_per_message * max(1, BATCH_FRAMES // self.frames_per_message)
-        words = self.block_bytes // 8
-        return lambda: EventBlock(self, frames, words, info), _EVENT_BLOCKS
+    def _event_buffers(self) -> list[Buffers]:
+        each = self.info.frames_per_message
+        frames, words = each * max(1, BATCH_FRAMES // each), self.block_bytes // 8
+        return [_buffers(frames, _touched((words,), np.uint64)) for _ in range(_EVENT_BLOCKS)]
 
     @property
     def short(self) -> bool:
@@ -178,10 +176,8 @@ class BlockPool:
             self._changed.wait_for(lambda: self._free or self._closed)
             if self._closed:
                 return None
-            block = self._free.pop()
-        block.clear()
-        block.holders = 1
-        return block
+            buffers = self._free.pop()
+        return EventBlock(self, buffers) if self.info.events else DenseBlock(self, buffers)
 
     def hold(self, block: Block) -> None:
         """One holder more."""
@@ -193,7 +189,7 @@ class BlockPool:
         with self._changed:
             block.holders -= 1
             if block.holders == 0:
-                self._free.append(block)
+                self._free.append(block.buffers)
                 self._changed.notify()
 
     def close(self) -> None:
@@ -201,6 +197,54 @@ class BlockPool:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def reopen(self, info: AcquisitionInfo) -> bool:
+        """Serve another acquisition; False where its messages are others, or a consumer still holds blocks."""
+        with self._changed:
+            if self._layout(info) != self._layout(self.info) or len(self._free) < self.block_count:
+                return False
+            self.info, self._closed = info, False
+        return True
+
+    @staticmethod
+    def _layout(info: AcquisitionInfo) -> tuple[object, ...]:
+        return info.frame_shape, info.dtype, info.frames_per_message, info.events
+
+
+class Ring:
+    """The memory of a device for frames, kept from one acquisition to the next.
+
+    Parameters
+    ----------
+    nbytes
+        For all frames together.
+    """
+
+    def __init__(self, nbytes: int) -> None:
+        self._nbytes = nbytes
+        self._pool: BlockPool | None = None
+
+    def pool(self, info: AcquisitionInfo) -> BlockPool:
+        """Blocks for an acquisition: the last one's where they fit and are free.
+
+        Raises
+        ------
+        ConfigError
+            Fewer than four messages fit.
+        """
+        if self._pool is None or not self._pool.reopen(info):
+            self._pool = None  # let go of the old one first
+            self._pool = BlockPool(self._nbytes, info)
+        return self._pool
+
+
+def _buffers(frames: int, data: NDArray[Any]) -> Buffers:
+    return Buffers(
+        data=data,
+        indices=np.empty(frames, np.int64),
+        timestamps=np.empty(frames, np.float64),
+        offsets=np.zeros(frames + 1, np.int64),
+    )
 
 
 def _touched(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -210,7 +254,8 @@ def _touched(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     return array
 
 
-def _read_only(*views: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+def _read_only(count: int, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    views = tuple(array[:count] for array in arrays)
     for view in views:
         view.flags.writeable = False
     return views

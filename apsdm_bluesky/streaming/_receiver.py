@@ -35,7 +35,7 @@ class Receiver:
         info: AcquisitionInfo,
         *,
         base_id: int,
-        ring_bytes: int,
+        pool: BlockPool,
         lanes: Sequence[Lane],
         batch_age_s: float = BATCH_AGE_S,
     ) -> None:
@@ -43,7 +43,7 @@ class Receiver:
         self._audit = FrameAudit(
             expected=info.expected, base_id=base_id, frames_per_message=info.frames_per_message
         )
-        self._pool = BlockPool(ring_bytes, info)
+        self._pool = pool
         self._batch_age_s = batch_age_s
         self._lanes = tuple(lanes)
         self._lock = threading.RLock()

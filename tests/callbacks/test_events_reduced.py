@@ -12,7 +12,7 @@ from apsdm_bluesky.callbacks import StreamReducer
 from apsdm_bluesky.config import ReductionConfig
 from apsdm_bluesky.model import CorruptFrame, EventFrame, FrameBatch
 from apsdm_bluesky.reduction import QMap, SeriesReduction, pack_events
-from apsdm_bluesky.streaming import AcquisitionInfo, FrameStream, Receiver
+from apsdm_bluesky.streaming import AcquisitionInfo, BlockPool, FrameStream, Receiver
 
 from .test_stream_reducer import Analyses
 
@@ -58,7 +58,7 @@ def reduced(updates, analyses, *, overflow="block", ring_bytes=2**20):
     )
     reducer("start", run.start_doc)
     reducer("descriptor", primary.descriptor_doc)
-    receiver = Receiver(INFO, base_id=0, ring_bytes=ring_bytes, lanes=stream.lanes())
+    receiver = Receiver(INFO, base_id=0, pool=BlockPool(ring_bytes, INFO), lanes=stream.lanes())
     for update in updates:
         receiver(update)
     receiver.close()

@@ -10,7 +10,7 @@ import pytest
 
 from apsdm_bluesky.model import CorruptFrame
 from apsdm_bluesky.sources import PvaSource
-from apsdm_bluesky.streaming import AcquisitionInfo, Receiver
+from apsdm_bluesky.streaming import AcquisitionInfo, BlockPool, Receiver
 from tests.sources.hostile import CASES, IMAGE, numbered
 from tests.sources.hostile_server import codec_samples
 from tests.waiting import wait_for
@@ -100,7 +100,7 @@ def fates():
     """Of each case: what it added to the ledger, and the reasons told."""
     goods = [number for number, case in numbered() if case is None]
     info = AcquisitionInfo(expected=goods[-1], frame_shape=IMAGE.shape, dtype="uint16", period_s=0.0)
-    receiver = Receiver(info, base_id=0, ring_bytes=2**20, lanes=[])
+    receiver = Receiver(info, base_id=0, pool=BlockPool(2**20, info), lanes=[])
     account = Account(receiver, goods)
     with server("hostile:Image", "hostile") as process:
         source = PvaSource("hostile:Image")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from apsdm_bluesky.errors import ConfigError
 from apsdm_bluesky.model import EventFrame, Frame, FrameBatch
 from apsdm_bluesky.reduction import pack_events
-from apsdm_bluesky.streaming import AcquisitionInfo, FrameStream, Lane, Receiver
+from apsdm_bluesky.streaming import AcquisitionInfo, BlockPool, FrameStream, Lane, Receiver
 from apsdm_bluesky.streaming._lane import logger as lane_logger
 from tests.waiting import wait_for
 
@@ -80,7 +80,7 @@ def receiver(lanes, frames, *, events=False, ring_bytes=RING):
         frames_per_message=BATCH if events else 1,
         events=events,
     )
-    return Receiver(info, base_id=0, ring_bytes=ring_bytes, lanes=lanes, batch_age_s=60.0)
+    return Receiver(info, base_id=0, pool=BlockPool(ring_bytes, info), lanes=lanes, batch_age_s=60.0)
 
 
 def send(sink, frames):

@@ -1,13 +1,16 @@
 """Frames from a source's thread to consumers: order, back-pressure, failures."""
 
+import dataclasses
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
 
 from apsdm_bluesky.errors import ConfigError
 from apsdm_bluesky.model import CorruptFrame, Frame
-from apsdm_bluesky.streaming import AcquisitionInfo, BlockPool, FrameStream, Lane, Receiver
+from apsdm_bluesky.streaming import AcquisitionInfo, BlockPool, FrameStream, Lane, Receiver, Ring
 from tests.waiting import wait_for
 
 SHAPE = (4, 6)
@@ -50,7 +53,7 @@ def frame(unique_id):
 
 def receiver(lanes, *, expected=20, ring_frames=64, base_id=0):
     info = AcquisitionInfo(expected=expected, frame_shape=SHAPE, dtype="uint16", period_s=0.0)
-    return Receiver(info, base_id=base_id, ring_bytes=ring_frames * FRAME_BYTES, lanes=lanes)
+    return Receiver(info, base_id=base_id, pool=BlockPool(ring_frames * FRAME_BYTES, info), lanes=lanes)
 
 
 def test_every_frame_reaches_every_consumer_in_order():
@@ -190,3 +193,32 @@ def test_consumers_attach_and_detach():
     stream.detach(keeper)
     stream.detach(keeper)
     assert stream.lanes() == []
+
+
+def test_a_ring_is_kept_for_the_next_acquisition_and_changed_for_other_messages():
+    info = AcquisitionInfo(expected=9, frame_shape=SHAPE, dtype="uint16", period_s=0.0)
+    ring = Ring(64 * FRAME_BYTES)
+    pool = ring.pool(info)
+    pool.close()
+    assert ring.pool(dataclasses.replace(info, expected=100)) is pool
+    assert pool.acquire() is not None  # open again, and this block is held from now on
+    other = ring.pool(info)
+    assert other is not pool  # whoever holds the block may be at it for long
+    assert ring.pool(dataclasses.replace(info, dtype="uint8")) is not other
+
+
+def test_a_ring_that_nobody_uses_any_more_gives_its_memory_back_at_once():
+    info = AcquisitionInfo(expected=9, frame_shape=SHAPE, dtype="uint16", period_s=0.0)
+    lane = Lane(Keeper(), "block")
+    pool = BlockPool(64 * FRAME_BYTES, info)
+    sink = Receiver(info, base_id=0, pool=pool, lanes=[lane])
+    sink(frame(1))
+    sink.close()
+    assert lane.join(30)
+    gone = weakref.ref(pool)
+    gc.disable()  # a cycle would wait for it, with hundreds of megabytes
+    try:
+        del pool, sink, lane
+        wait_for(lambda: gone() is None, message="the pool's end")
+    finally:
+        gc.enable()
