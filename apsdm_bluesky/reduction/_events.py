@@ -33,7 +33,7 @@ def event_offsets(
     """
     frames = len(offsets) - 1
     if not _in_order(words, first, frames, pixels):
-        return _first_wrong(words, first, frames, pixels)
+        return int(_first_wrong(words, first, frames, pixels))
     begin = 0
     for frame in range(frames):
         begin = _first_not_before(words, np.uint64(first + frame), begin)
@@ -55,7 +55,7 @@ def _in_order(
         word, following = words[place], words[place + 1]
         steps_back += np.int64(following >> _FRAME < word >> _FRAME)
         highest = max(highest, following & _PIXEL_FIELD)
-    return (
+    return bool(
         steps_back == 0
         and np.int64(highest >> _PIXEL) < pixels
         and np.int64(words[0] >> _FRAME) >= first

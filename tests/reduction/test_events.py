@@ -15,6 +15,7 @@ from apsdm_bluesky.reduction import (
     QMap,
     Saxs,
     SeriesReduction,
+    event_offsets,
     find_hot_pixels,
     pack_events,
     unpack_events,
@@ -187,3 +188,28 @@ def test_frames_without_any_event():
     assert stats.result().total.tolist() == [0, 0, 0]
     assert (stats.result().iqt == 0).all()
     assert multitau.result().pairs.tolist() == [2, 1]
+
+
+@given(st.data())
+@settings(max_examples=100, deadline=None)
+def test_words_are_cut_into_frames_or_the_first_wrong_one_is_named(data):
+    first, number = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 8))
+    frames = sorted(data.draw(st.lists(st.integers(first, first + max(number, 1) - 1), max_size=30)))
+    pixels = data.draw(st.lists(st.integers(0, 9), min_size=len(frames), max_size=len(frames)))
+    words = np.array([f << 40 | p << 16 | 3 for f, p in zip(frames, pixels, strict=True)], np.uint64)
+    if len(words) and data.draw(st.booleans()):
+        flipped = data.draw(st.sampled_from([12, 16, 17, 19, 36, 40, 41, 43, 63]))
+        words[data.draw(st.integers(0, len(words) - 1))] ^= np.uint64(1 << flipped)
+    offsets = np.zeros(number + 1, np.int64)
+    wrong = event_offsets(words, first, 10, offsets)
+    latest = first
+    for place, word in enumerate(words.tolist()):
+        frame, pixel = word >> 40, word >> 16 & 0x1FFFFF
+        if not latest <= frame < first + number or pixel >= 10:
+            assert wrong == place
+            return
+        latest = frame
+    assert wrong == -1
+    assert offsets.tolist() == [sum(w >> 40 < first + k for w in words.tolist()) for k in range(number)] + [
+        len(words)
+    ]
