@@ -199,12 +199,12 @@ def stream_group(plan: Plan, *, frames: int | None, base_id: int | None) -> Iter
     ServiceError, ConfigError
         The channel does not answer, or there is no q-map.
     """
-    from apsdm_bluesky.session import qmap_chooser
-    from apsdm_bluesky.streaming import Collector, ConsumerGroup, GroupSeries, last_id
-
     state = StateFile(plan.config.folders)
     with ExitStack() as stack:
         stack.enter_context(state.held())
+        from apsdm_bluesky.session import qmap_chooser  # these take seconds: a refusal does not wait for them
+        from apsdm_bluesky.streaming import Collector, ConsumerGroup, GroupSeries, last_id
+
         qmap_for = qmap_chooser(plan.config)
         if qmap_for is None:
             raise ConfigError("reduction.qmap: without it a stream group has nothing to reduce by")

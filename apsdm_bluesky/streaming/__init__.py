@@ -9,30 +9,44 @@ from typing import TYPE_CHECKING, Any
 from ._audit import FrameAudit
 from ._info import AcquisitionInfo
 from ._lane import Consumer, Lane
-from ._pool import BlockPool
+from ._pool import BlockPool, Ring
 from ._receiver import Receiver
 from ._stream import FrameStream
 
 if TYPE_CHECKING:
+    from ._hpc_collector import Collector, last_id
+    from ._hpc_group import ConsumerGroup, ConsumerSettings
+    from ._hpc_series import GroupSeries
     from ._live_output import LiveOutput
     from ._live_server import LiveServer
 
 __all__ = [
     "AcquisitionInfo",
     "BlockPool",
+    "Collector",
     "Consumer",
+    "ConsumerGroup",
+    "ConsumerSettings",
     "FrameAudit",
     "FrameStream",
+    "GroupSeries",
     "Lane",
     "LiveOutput",
     "LiveServer",
     "Receiver",
+    "Ring",
+    "last_id",
 ]
 
 # Loaded when first used: they load pvaccess, which reads its environment once, and `isolate_epics` sets it.
 _LAZY = {
+    "Collector": "_hpc_collector",
+    "ConsumerGroup": "_hpc_group",
+    "ConsumerSettings": "_hpc_group",
+    "GroupSeries": "_hpc_series",
     "LiveOutput": "_live_output",
     "LiveServer": "_live_server",
+    "last_id": "_hpc_collector",
 }
 
 

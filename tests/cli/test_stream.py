@@ -134,8 +134,11 @@ def test_a_killed_consumer_ends_in_counted_missing_frames(config, source, images
         ledger = read(process)
         assert process.wait(20) == 0, process.stderr.read()
     missing = list(itertools.chain.from_iterable(range(begin, begin + n) for begin, n in ledger["gaps"]))
-    assert missing == [101, 103, 105, 107, 109]
-    assert (ledger["accepted"], ledger["missing"]) == (FRAMES - 5, 5)
+    # Every other one of those sent meanwhile; but a consumer that starts gets the channel's last one.
+    assert len(missing) in (4, 5)
+    assert {index % 2 for index in missing} <= {missing[0] % 2}
+    assert 100 <= missing[0] <= missing[-1] < 110
+    assert (ledger["accepted"], ledger["missing"]) == (FRAMES - len(missing), len(missing))
     assert [(death["consumer"], death["how"]) for death in ledger["deaths"]] == [(2, "killed by signal 9")]
     assert ledger["consumers"]["2"]["process"] == again
     kept = sorted(set(range(FRAMES)) - set(missing))
