@@ -1,7 +1,7 @@
 """Run after run for a long time: `make soak [MINUTES=30]`. Every tenth run loses its detector.
 
-Each run's ledger must add up, a run without a fault must be complete, and memory, threads and open files must not
-grow. Exit code 1, with what was wrong, where they do not hold.
+Each run's ledger must add up, a run without a fault must be complete, and memory, threads and open files must
+not grow. Exit code 1, with what was wrong, where they do not hold.
 """
 
 import argparse

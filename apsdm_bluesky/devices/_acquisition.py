@@ -35,7 +35,8 @@ class Acquisition:
         Called once each with None, or with what went wrong. `on_done` follows `on_started` unless that had
         an error.
     on_loss
-        ``fail``: an acquisition that lacks frames ends with an `AcquisitionError`; ``mark``: the ledger tells.
+        ``fail``: an acquisition that lacks frames ends with an `AcquisitionError`. ``mark``: the ledger
+        tells.
     corrupt_folder
         Made when there are corrupt messages, and gets the first of them.
     storage

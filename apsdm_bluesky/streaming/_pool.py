@@ -22,7 +22,7 @@ _EVENT_BLOCKS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Buffers:
-    """The memory of one block: `data` are frames (n, ny, nx), or packed words with their `offsets` (n + 1,)."""
+    """The memory of one block: `data` is frames (n, ny, nx), or packed words and their `offsets` (n + 1,)."""
 
     data: NDArray[Any]
     indices: NDArray[np.int64]
@@ -199,7 +199,7 @@ class BlockPool:
             self._changed.notify_all()
 
     def reopen(self, info: AcquisitionInfo) -> bool:
-        """Serve another acquisition; False where its messages are others, or a consumer still holds blocks."""
+        """Serve another acquisition; False where its messages are others, or a consumer holds blocks."""
         with self._changed:
             if self._layout(info) != self._layout(self.info) or len(self._free) < self.block_count:
                 return False

@@ -116,11 +116,15 @@ class Receiver:
         self._audit.corrupt(corrupt.unique_id)
         if not self.aside:
             logger.warning("corrupt message: %s; further ones are counted", corrupt.reason)
-        size = 0 if corrupt.payload is None else corrupt.payload.nbytes
-        if not self.aside or len(self.aside) < _ASIDE_MESSAGES and self._aside_bytes + size <= _ASIDE_BYTES:
-            kept = None if corrupt.payload is None else corrupt.payload.copy()
-            self.aside.append(CorruptFrame(unique_id=corrupt.unique_id, reason=corrupt.reason, payload=kept))
-            self._aside_bytes += size
+        if len(self.aside) >= _ASIDE_MESSAGES:
+            return
+        payload = corrupt.payload
+        if payload is not None and self._aside_bytes + payload.nbytes <= _ASIDE_BYTES:
+            kept = payload.copy()  # it is a view of the source's buffer
+            self._aside_bytes += kept.nbytes
+        else:
+            kept = None
+        self.aside.append(CorruptFrame(unique_id=corrupt.unique_id, reason=corrupt.reason, payload=kept))
 
     def _take(self, message: Frame | EventFrame) -> None:
         # Room first, audit second: a frame counts as accepted only once there is a place for it.

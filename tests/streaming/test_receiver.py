@@ -222,3 +222,14 @@ def test_a_ring_that_nobody_uses_any_more_gives_its_memory_back_at_once():
         wait_for(lambda: gone() is None, message="the pool's end")
     finally:
         gc.enable()
+
+
+def test_corrupt_messages_are_kept_aside_up_to_a_bound():
+    sink = receiver([], expected=300, ring_frames=64)
+    big = np.ones(20 * 2**20, np.uint8)
+    for unique_id in range(1, 201):
+        sink(CorruptFrame(unique_id=unique_id, reason=f"no. {unique_id}", payload=big))
+    assert sink.close().corrupt == 200
+    assert [kept.unique_id for kept in sink.aside] == list(range(1, 65))
+    assert [kept.payload is not None for kept in sink.aside] == [True] + 63 * [False]
+    assert sink.aside[0].payload is not big
