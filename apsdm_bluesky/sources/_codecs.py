@@ -99,8 +99,8 @@ def _bslz4(payload: Bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDAr
     if size + rest.size != count * dtype.itemsize:
         raise FormatError(f"it has {rest.size} bytes behind its last bslz4 block")
     shuffled = np.empty(size + rest.size + 1, np.uint8)
-    if whole:  # a byte too many is room to see blocks that are too long
-        _filled(imagecodecs.lz4f_decode(frame, out=shuffled[: size + 1].data), size)
+    # One byte more than they should fill shows blocks that are too long.
+    _filled(imagecodecs.lz4f_decode(frame, out=shuffled[: size + 1].data), size)
     shuffled[size : size + rest.size] = rest
     # imagecodecs takes the element's size from the array, but knows unsigned ones only.
     elements = shuffled[:-1].view(f"u{dtype.itemsize}")

@@ -109,6 +109,7 @@ def bslz4_block(size):
         ("blosc", struct.pack("<BBBBIII", 2, 1, 1, 2, 8192, 8192, 16), "cannot be decompressed by blosc"),
         ("jpeg", compressed("jpeg", np.zeros((64, 64), "u1")).tobytes(), "jpeg holds one image of 8 bits"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_wrong_with_a_payload_is_told(codec, payload, message):
     with pytest.raises(FormatError, match=message):
