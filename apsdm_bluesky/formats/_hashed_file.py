@@ -45,7 +45,7 @@ class HashedFile:
         return StoredFile(path=self.path, size=self.size, sha256=self._sha256.hexdigest())
 
     def abandon(self) -> None:
-        """Leave nothing of it."""
+        """Leave nothing of it. A file that is closed stays."""
         self._file.close()
         self._part.unlink(missing_ok=True)
 

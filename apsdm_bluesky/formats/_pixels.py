@@ -32,7 +32,7 @@ class Pixels(Protocol):
     def append(self, batch: Batch) -> None:
         """Take frames that fit the open block."""
 
-    def finish_block(self) -> list[HashedFile]:
+    def finish_block(self) -> Iterator[HashedFile]:
         """The block's files, to be closed."""
 
     def abandon(self) -> None:
@@ -79,12 +79,12 @@ class DensePixels:
             place += count
         self._shards.drain()
 
-    def finish_block(self) -> list[HashedFile]:
+    def finish_block(self) -> Iterator[HashedFile]:
         """The block's files, to be closed."""
         if self._filled:
             self._chunk[self._filled :] = 0
             self._put_chunk()
-        return [self._shards.finish_block()]
+        yield self._shards.finish_block()
 
     def abandon(self) -> None:
         """Leave nothing of the open block."""
@@ -156,13 +156,14 @@ class EventPixels:
         self._next = int(stops[-1])
         self._shards.drain()
 
-    def finish_block(self) -> list[HashedFile]:
+    def finish_block(self) -> Iterator[HashedFile]:
         """The block's files, to be closed."""
         if self._filled:
             self._chunk[self._filled :] = 0
             self._put_chunk()
         self._next = -(-self._next // self._room) * self._room
-        return [self._shards.finish_block(), self._spans.finish_block()]
+        yield self._shards.finish_block()
+        yield self._spans.finish_block()
 
     def abandon(self) -> None:
         """Leave nothing of the open block."""

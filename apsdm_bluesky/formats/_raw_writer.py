@@ -165,12 +165,16 @@ class RawWriter:
     def _finish_block(self) -> None:
         """Have the block closed; not before the one ahead of it."""
         self._settle()
-        files = self._pixels.finish_block() if self._pixels else []
-        files += [column.finish_block() for column in self._columns.values()]
+        files: list[HashedFile] = []
+        with _all_or_none(files):
+            if self._pixels is not None:
+                files.extend(self._pixels.finish_block())
+            files.extend(column.finish_block() for column in self._columns.values())
         self._closing = self._closer.submit(self._make_durable, files, self._rows)
 
     def _make_durable(self, files: list[HashedFile], rows: int) -> None:
-        self.block_files += close_all(files)
+        with _all_or_none(files):
+            self.block_files += close_all(files)
         self.durable = rows
 
     def _settle(self) -> None:
@@ -184,13 +188,14 @@ class RawWriter:
             layouts |= self._pixels.layouts(rows)
             if self._pixels.attributes is not None:
                 attributes["image"] = self._pixels.attributes
-        files = []
-        for name, content in metadata(layouts, attributes).items():
-            target = self.path / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            files.append(HashedFile(target))
-            files[-1].write(content)
-        self._metadata = close_all(files)
+        files: list[HashedFile] = []
+        with _all_or_none(files):
+            for name, content in metadata(layouts, attributes).items():
+                target = self.path / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                files.append(HashedFile(target))
+                files[-1].write(content)
+            self._metadata = close_all(files)
 
     def _shut_down(self) -> None:
         self._workers.shutdown(cancel_futures=True)
@@ -204,6 +209,17 @@ class RawWriter:
             raise StorageError(
                 f"raw frames cannot be written to {self.path}: {error.strerror or error}"
             ) from error
+
+
+@contextmanager
+def _all_or_none(files: list[HashedFile]) -> "Iterator[None]":
+    """After an error none of the files is left unfinished."""
+    try:
+        yield
+    except OSError:
+        for file in files:
+            file.abandon()
+        raise
 
 
 def _sparse(batch: Batch) -> bool:
