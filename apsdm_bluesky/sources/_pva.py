@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pvaccess
 
 from apsdm_bluesky.errors import FormatError, ServiceError
-from apsdm_bluesky.model import CorruptFrame
+from apsdm_bluesky.model import CorruptFrame, Frame
 
 from ._credit import Acknowledgement
 from ._ntndarray import corrupt_frame, decode_ntndarray
@@ -52,6 +52,7 @@ class PvaSource:
         self._live = threading.Event()
         self._calls = threading.Lock()
         self._connected = False
+        self._mono = False  # the first image of each subscription tells; to read it costs 5 us an attribute
         # pvapy 5.6 lets go of its references without the interpreter's lock. Were one the last (a monitor is
         # stopped while frames come), the process would die; so these stay.
         self._callbacks = (self._on_update, self._on_connection)
@@ -65,7 +66,7 @@ class PvaSource:
         """Subscribe with a server queue of `queue_size` frames; see `FrameSource.start`."""
         self.stop()
         self._live.clear()
-        self._connected = False
+        self._connected = self._mono = False
         self._sink = sink
         if self._acknowledgement is not None:
             self._acknowledgement.begin()
@@ -117,7 +118,8 @@ class PvaSource:
         if (record := self.record) is not None:
             record(structure)
         try:
-            update: Message | CorruptFrame | None = decode_ntndarray(structure)
+            update: Message | CorruptFrame | None = decode_ntndarray(structure, mono=self._mono)
+            self._mono = self._mono or isinstance(update, Frame)
         except FormatError as error:
             update = corrupt_frame(structure, error)
         with self._calls:

@@ -104,7 +104,12 @@ def fates():
     account = Account(receiver, goods)
     with server("hostile:Image", "hostile") as process:
         source = PvaSource("hostile:Image")
-        source.start(account, queue_size=QUEUE)
+
+        def each_as_the_first(update):
+            account(update)
+            source._mono = False  # only a subscription's first image is asked for its colour
+
+        source.start(each_as_the_first, queue_size=QUEUE)
         sent(process)
         wait_for(lambda: receiver.settled, message="the last good frame")
         source.stop()
