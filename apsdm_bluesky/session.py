@@ -145,7 +145,15 @@ class Session:
             return
         for name, detector in self.config.detectors.items():
             log = self.config.folders.logs / f"{name}.log"
-            self._resources.enter_context(DetectorProcess(detector.prefix, simulation, log=log))
+            process = DetectorProcess(
+                detector.prefix,
+                simulation,
+                layout=detector.layout,
+                frames_per_message=detector.frames_per_message,
+                credit=detector.credit,
+                log=log,
+            )
+            self._resources.enter_context(process)
 
     def _device(self, name: str, config: DetectorConfig) -> "PvaStream":
         from apsdm_bluesky.devices import PvaStream, quiet_channel_access
@@ -162,7 +170,11 @@ class Session:
             on_loss=config.on_loss,
             layout=config.layout,
             frames_per_message=config.frames_per_message,
+            credit=config.credit,
+            spill_folder=self.config.folders.spill,
             write_raw=config.write_raw,
+            record=config.record,
+            raw_store=config.raw_store,
         )
         self._resources.callback(device.destroy)
         self._resources.callback(device.stop)
