@@ -66,7 +66,8 @@ class LiveOutput:
             self._publish(result, missing)
         except Exception as error:  # noqa: BLE001 - whatever a server fails with
             if not self._told:
-                logger.warning("%s: live output fails: %s", self._prefix, error)
+                reason = str(error).partition("\n")[0]  # pvaccess adds a stack trace
+                logger.warning("%s: live output fails: %s", self._prefix, reason)
             self._told = True
 
     def _publish(self, result: RunningResult, missing: int) -> None:
