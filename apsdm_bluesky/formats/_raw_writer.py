@@ -113,15 +113,13 @@ class RawWriter:
                     self._finish_block()
 
     def close(self) -> None:
-        """Write what is left and cut the arrays to the frames that came."""
-        with self._storage_errors():
-            if not self._columns:  # no frame came
-                self._open("dense")
-            if self._rows % self.block:
-                self._finish_block()
-            self._settle()
-            if self.durable != self._expected:
-                self._write_metadata(self.durable)
+        """Write what is left and cut the arrays to the frames that came; after an error, `abandon`."""
+        try:
+            with self._storage_errors():
+                self._finish()
+        except StorageError:
+            self.abandon()
+            raise
         self._shut_down()
 
     def abandon(self) -> None:
@@ -130,6 +128,15 @@ class RawWriter:
         with self._storage_errors():
             if self._pixels is not None:
                 self._pixels.abandon()
+
+    def _finish(self) -> None:
+        if not self._columns:  # no frame came
+            self._open("dense")
+        if self._rows % self.block:
+            self._finish_block()
+        self._settle()
+        if self.durable != self._expected:
+            self._write_metadata(self.durable)
 
     def _open(self, layout: Layout | None) -> None:
         """Make the arrays."""

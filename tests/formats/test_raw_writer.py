@@ -3,9 +3,11 @@
 import hashlib
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import closing
 
 import numpy as np
@@ -172,6 +174,18 @@ def test_a_path_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="raw frames cannot be written"):
         writer(tmp_path / "file" / "a.zarr", images(10))
+
+
+@pytest.mark.parametrize("layout", ["dense", "events"])
+def test_an_end_that_fails_is_told_and_ends_all_the_same(tmp_path, layout):
+    made = writer(tmp_path / "a.zarr", images(10), layout=layout)
+    made.append(next(batches(images(10), np.arange(10), [])))
+    shutil.rmtree(tmp_path / "a.zarr")
+    before = threading.active_count()
+    with pytest.raises(StorageError, match="raw frames cannot be written"):
+        made.close()
+    assert made.durable == 0
+    assert threading.active_count() < before
 
 
 # A process that writes blocks of 10 frames and tells after each batch what is durable.
