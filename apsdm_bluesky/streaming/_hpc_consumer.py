@@ -33,7 +33,8 @@ class EventProcessor(UserDataProcessor):
 
     def __init__(self, configDict: Mapping[str, Any]) -> None:
         super().__init__(configDict)
-        self._collector = pvaccess.RpcClient(configDict["collector"])
+        self._channel = configDict["collector"]
+        self._collector = pvaccess.RpcClient(self._channel)
         self._calls = threading.Lock()
         self.received = self.confirmed = 0
         sparse(
@@ -46,9 +47,18 @@ class EventProcessor(UserDataProcessor):
             self.received += 1
             message = _decoded(pvObject)
             sender = Sender(consumer=int(self.processorId), process=os.getpid(), received=self.received)
-            self._collector.invoke(_ntndarray(to_wire(sender, message)), _ANSWER_TIMEOUT_S)
+            self._deliver(_ntndarray(to_wire(sender, message)))
             self.confirmed += 1
         return pvObject
+
+    def _deliver(self, array: pvaccess.NtNdArray) -> None:
+        try:
+            self._collector.invoke(array, _ANSWER_TIMEOUT_S)
+        except pvaccess.PvaException:
+            # The collector of the series before is gone; that of the next one is found by a new client. A
+            # message that had been taken for all that is taken as a duplicate.
+            self._collector = pvaccess.RpcClient(self._channel)
+            self._collector.invoke(array, _ANSWER_TIMEOUT_S)
 
     def resetStats(self) -> None:  # noqa: N802
         """Keep counting: the collector finds by the numbers what it did not get."""

@@ -63,8 +63,8 @@ class ConsumerCounts:
         """Count a delivery."""
         self.silent = False
         sender = delivery.sender
-        if sender.process != self.process:
-            self.process, self._seen = sender.process, 0
+        if sender.process != self.process or not self.delivered:
+            self.process, self._seen = sender.process, sender.received - 1
         new = sender.received - self._seen
         self._seen = sender.received
         self.received += new
