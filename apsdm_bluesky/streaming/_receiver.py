@@ -40,6 +40,7 @@ class Receiver:
         batch_age_s: float = BATCH_AGE_S,
     ) -> None:
         self._info = info
+        self._dtype = np.dtype(info.dtype)
         self._audit = FrameAudit(
             expected=info.expected, base_id=base_id, frames_per_message=info.frames_per_message
         )
@@ -173,12 +174,10 @@ class Receiver:
             return f"message {message.unique_id} holds {message.count} frames, not {info.frames_per_message}"
         if isinstance(message, EventFrame):
             return self._events_misfit(message)
-        shape, dtype = message.data.shape[-2:], message.data.dtype.name
-        if (shape, dtype) != (info.frame_shape, info.dtype):
-            return (
-                f"frame {message.unique_id} is {shape} {dtype}, announced was {info.frame_shape} {info.dtype}"
-            )
-        return ""
+        shape, dtype = message.data.shape[-2:], message.data.dtype  # its name costs 15 us
+        if shape == info.frame_shape and dtype == self._dtype:
+            return ""
+        return f"frame {message.unique_id} is {shape} {dtype}, announced was {info.frame_shape} {info.dtype}"
 
     def _events_misfit(self, message: EventFrame) -> str:
         if message.shape != self._info.frame_shape:
