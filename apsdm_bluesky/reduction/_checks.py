@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from apsdm_bluesky.errors import ReductionError
 from apsdm_bluesky.model import EventBatch, FrameBatch
 
-from ._kernels import highest_pixel
+from ._kernels import highest
 
 INT64_MAX = 2**63 - 1
 
@@ -37,8 +37,8 @@ def flat_frames(batch: FrameBatch, shape: tuple[int, int], last: int) -> NDArray
     return frames.reshape(len(frames), -1)
 
 
-def check_events(batch: EventBatch, shape: tuple[int, int], last: int) -> None:
-    """The same for packed events; parameters as of `flat_frames`.
+def check_events(batch: EventBatch, shape: tuple[int, int], last: int) -> int:
+    """Look at packed events in the same way; parameters as of `flat_frames`. Returns the highest count.
 
     Raises
     ------
@@ -54,8 +54,10 @@ def check_events(batch: EventBatch, shape: tuple[int, int], last: int) -> None:
     if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != len(words) or (np.diff(offsets) < 0).any():
         raise ReductionError(f"offsets do not cut {len(words)} event words into frames")
     _check_indices(batch.indices, len(offsets) - 1, last)
-    if (pixel := int(highest_pixel(words))) >= shape[0] * shape[1]:
+    pixel, count = highest(words)
+    if pixel >= shape[0] * shape[1]:
         raise ReductionError(f"an event at pixel {pixel} lies outside frames of shape {shape}")
+    return int(count)
 
 
 def counts_at(frames: NDArray[Any], pixels: NDArray[np.int64]) -> NDArray[Any]:

@@ -45,15 +45,16 @@ def _add_products(
                 out[p] += np.uint64(x[p]) * np.uint64(y[p])
 
 
-def _highest_pixel(words: Words) -> int:
-    """The highest pixel that a word names; 0 without words."""
-    highest = np.uint64(0)
+def _highest(words: Words) -> tuple[int, int]:
+    """The highest pixel that a word names, and the highest count; 0 without words."""
+    pixel = count = np.uint64(0)
     for i in range(len(words)):
-        highest = max(highest, words[i] & _PIXEL_FIELD)
-    return int(highest >> _SHIFT)
+        pixel = max(pixel, words[i] & _PIXEL_FIELD)
+        count = max(count, words[i] & _COUNT_MASK)
+    return int(pixel >> _SHIFT), int(count)
 
 
-def _add_to_image(words: Words, image: NDArray[np.int64]) -> None:
+def _add_to_image(words: Words, image: NDArray[np.integer]) -> None:
     """``image[pixel] += count`` for every word; image (ny * nx,)."""
     for i in range(len(words)):
         word = words[i]
@@ -92,7 +93,7 @@ def _scatter(
 
 
 add_products: Any = njit(cache=True, nogil=True)(_add_products)
-highest_pixel: Any = njit(cache=True, nogil=True)(_highest_pixel)
+highest: Any = njit(cache=True, nogil=True)(_highest)
 add_to_image: Any = njit(cache=True, nogil=True)(_add_to_image)
 add_to_columns: Any = njit(cache=True, nogil=True)(_add_to_columns)
 scatter: Any = njit(cache=True, nogil=True)(_scatter)

@@ -213,3 +213,17 @@ def test_words_are_cut_into_frames_or_the_first_wrong_one_is_named(data):
     assert offsets.tolist() == [sum(w >> 40 < first + k for w in words.tolist()) for k in range(number)] + [
         len(words)
     ]
+
+
+def test_the_sum_image_of_bright_events_is_exact():
+    """600,000 words of 4095 photons fit 32 bits once, not twice; 1,200,000 do not."""
+    pixel = int(QMAP.pixels[7])
+    saxs, words = Saxs(QMAP), 0
+    for index, number in enumerate((600_000, 600_000, 1_200_000, 600_000)):
+        bright = np.full(number, pixel << 16 | 4095, np.uint64)
+        saxs.push(
+            EventBatch(words=bright, offsets=np.array([0, number]), indices=np.array([index]), shape=SHAPE)
+        )
+        words += number
+    image = saxs.result().sum_image
+    assert image.sum() == image.ravel()[pixel] == words * 4095
