@@ -1,7 +1,8 @@
 """The credit loop: a source of ours waits for its consumer, so that no queue between them overflows.
 
 The consumer serves a record, ``<channel>:ack``, with the `uniqueId` of the last message that it has handled.
-The publisher reads it, and waits while `credit` of its messages are not handled.
+The publisher monitors it, and waits while `credit` of its messages are not handled. One process may be the
+consumer of a channel at a time.
 """
 
 import atexit
@@ -19,7 +20,7 @@ import pvaccess
 
 logger = logging.getLogger(__name__)
 
-_NOBODY = -(2**63)  # what the record holds while no consumer is subscribed; no message has this number
+_NOBODY = -(2**63)  # what the record holds while nobody is subscribed; no message has this number
 _POLL_S = 0.05  # how soon a publisher that waits sees that it is to stop
 _INTERFACES = "EPICS_PVAS_INTF_ADDR_LIST"
 
@@ -50,22 +51,19 @@ class Acknowledgement:
     def begin(self) -> None:
         """A subscription begins; its first message will be acknowledged at once."""
         self._handled = 0
-        server = _server()
-        if not server.hasRecord(self._record):
-            server.addRecord(self._record, pvaccess.PvLong(_NOBODY), None)
+        if not _server().hasRecord(self._record):
+            _server().addRecord(self._record, pvaccess.PvLong(_NOBODY), None)
 
     def handled(self, unique_id: int) -> None:
         """The consumer is done with a message."""
         if self._handled % self._every == 0:
-            self._post(unique_id)
+            _server().update(self._record, pvaccess.PvLong(unique_id))
         self._handled += 1
 
     def end(self) -> None:
         """The subscription has ended: nobody is to wait for it."""
-        self._post(_NOBODY)
-
-    def _post(self, number: int) -> None:
-        _server().update(self._record, pvaccess.PvLong(number))
+        # The record stays: the publisher's monitor of one that is removed and made anew can go dead.
+        _server().update(self._record, pvaccess.PvLong(_NOBODY))
 
 
 class CreditGate:
@@ -89,32 +87,31 @@ class CreditGate:
         self._changed = threading.Condition()
         # The oldest ones of a consumer that is further behind are forgotten: full is full.
         self._ahead: deque[int] = deque(maxlen=credit)
-        self._listening = self._connected = False
-        self._channel: pvaccess.Channel | None = None
-        self._callbacks = (self._on_ack, self._on_connection)  # they must outlive the channel: see PvaSource
+        self._credit = credit
+        self._links: list[_Link] = []  # the last one is in use
 
     def open(self, stop: threading.Event) -> None:
         """An acquisition begins: find the consumer."""
-        if not self._connected:
-            self.close()
-            # A new channel finds it at once; an old one looks for it more and more rarely.
-            self._channel = pvaccess.Channel(self._record)
-            self._channel.setConnectionCallback(self._callbacks[1])
-            self._channel.monitor(self._callbacks[0], "field(value)")
+        if not self._links or not self._links[-1].sound:
+            # The queue holds every acknowledgement under way: after an overrun the last one may never come.
+            self._links.append(_Link(self._record, 2 * self._credit + 4, self._on_change))
         if not self._wait(lambda: self._listening, stop, self._patience_s) and not stop.is_set():
             logger.warning("%s: no consumer acknowledges; messages are sent without waiting", self._record)
 
     def admit(self, unique_id: int, stop: threading.Event) -> None:
-        """Return when this message may be sent, no consumer listens, or `stop` is set."""
-        self._wait(lambda: not self._listening or len(self._ahead) < (self._ahead.maxlen or 0), stop)
+        """Return when this message may be sent, there is no consumer, or `stop` is set."""
+        self._wait(lambda: not self._listening or len(self._ahead) < self._credit, stop)
         with self._changed:
             self._ahead.append(unique_id)
 
     def close(self) -> None:
-        """Let go of the consumer. Idempotent."""
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            channel.stopMonitor()
+        """Let go of the consumer."""
+        for link in self._links:
+            link.channel.stopMonitor()
+
+    @property
+    def _listening(self) -> bool:
+        return bool(self._links) and self._links[-1].sound and self._links[-1].handled != _NOBODY
 
     def _wait(self, ready: Callable[[], bool], stop: threading.Event, timeout_s: float = math.inf) -> bool:
         deadline = time.monotonic() + timeout_s
@@ -123,23 +120,44 @@ class CreditGate:
                 self._changed.wait(_POLL_S)
             return ready()
 
-    def _on_ack(self, structure: pvaccess.PvObject) -> None:
-        number = int(structure["value"])
+    def _on_change(self, link: "_Link") -> None:
         with self._changed:
-            self._listening = number != _NOBODY
-            if number in self._ahead:
-                while self._ahead.popleft() != number:
+            if link.handled in self._ahead:
+                while self._ahead.popleft() != link.handled:
                     pass
             self._changed.notify_all()
 
+
+class _Link:
+    """A monitor of the consumer's record, sound until it is disconnected for the first time.
+
+    pvapy 5.6 lets the monitor of a channel that comes back go dead now and then, and aborts when such a
+    channel is deleted: so a link that was lost is never used again, and never let go.
+    """
+
+    def __init__(self, record: str, queue_size: int, on_change: "Callable[[_Link], None]") -> None:
+        self.handled = _NOBODY
+        self.sound = True
+        self._record = record
+        self._connected = False
+        self._on_change = on_change
+        self._callbacks = (self._on_ack, self._on_connection)
+        self.channel = pvaccess.Channel(record)
+        self.channel.setConnectionCallback(self._callbacks[1])
+        self.channel.monitor(self._callbacks[0], f"record[queueSize={queue_size}]field(value)")
+
+    def _on_ack(self, structure: pvaccess.PvObject) -> None:
+        self.handled = int(structure["value"])
+        if self.sound:
+            self._on_change(self)
+
     def _on_connection(self, connected: bool) -> None:
-        with self._changed:
-            lost = self._listening and not connected
-            self._connected = connected
-            self._listening = self._listening and connected
-            self._changed.notify_all()
-        if lost:
+        # A new channel says that it is not connected, too.
+        if self._connected and not connected and self.sound:
+            self.sound = False
             logger.warning("%s: the consumer has gone; messages are sent without waiting", self._record)
+            self._on_change(self)
+        self._connected = connected
 
 
 _starting = threading.Lock()
