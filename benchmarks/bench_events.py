@@ -209,15 +209,18 @@ def bare(feed: Feed, words: list[NDArray[np.uint64]]) -> Sample:
     return Sample(value=size / elapsed_s / 1e9, extra=extra)
 
 
-Reduce = Callable[[list[EventBatch], QMap], tuple[NDArray[Any], ...]]
+Reduce = Callable[[list[EventBatch]], tuple[NDArray[Any], ...]]
 
 
-def in_memory(words: list[NDArray[np.uint64]], sent: Any, qmap: QMap, reduce: Reduce) -> Callable[[], Sample]:
+def in_memory(
+    words: list[NDArray[np.uint64]], sent: Any, qmap: QMap, prepare: Callable[[QMap], Reduce]
+) -> Callable[[], Sample]:
     batches = [event_batch(part, sent, i * sent.FRAMES) for i, part in enumerate(words)]
 
     def sample() -> Sample:
+        reduce = prepare(qmap)
         start = time.thread_time()
-        reduce(batches, qmap)
+        reduce(batches)
         return Sample(value=sum(map(len, batches)) / (time.thread_time() - start))
 
     return sample
@@ -232,33 +235,40 @@ def event_batch(words: NDArray[np.uint64], sent: Any, first: int) -> EventBatch:
     )
 
 
-def compiled(batches: list[EventBatch], qmap: QMap) -> tuple[NDArray[Any], ...]:
+def compiled(qmap: QMap) -> Reduce:
     """Sum image, I(t), I(q, t)."""
     reducer = Reducer(qmap)
-    for batch in batches:
-        reducer.consume(batch)
-    stats = reducer.stats.result()
-    return reducer.saxs.result().sum_image, stats.total, stats.iqt
+
+    def reduce(batches: list[EventBatch]) -> tuple[NDArray[Any], ...]:
+        for batch in batches:
+            reducer.consume(batch)
+        stats = reducer.stats.result()
+        return reducer.saxs.result().sum_image, stats.total, stats.iqt
+
+    return reduce
 
 
-def plain_numpy(batches: list[EventBatch], qmap: QMap) -> tuple[NDArray[Any], ...]:
+def plain_numpy(qmap: QMap) -> Reduce:
     """The same, with `bincount`."""
-    image, total, iqt = np.zeros(qmap.mask.size), [], []
-    bins = qmap.dynamic.ravel()
-    nq = len(qmap.q)
-    for batch in batches:
-        pixels, counts = batch.pixels, batch.counts.astype(np.float64)
-        frames = np.repeat(np.arange(len(batch)), np.diff(batch.offsets))
-        image += np.bincount(pixels, counts, image.size)
-        total.append(np.bincount(frames, counts, len(batch)))
-        sums = np.bincount(frames * (nq + 1) + bins[pixels], counts, len(batch) * (nq + 1))
-        iqt.append(sums.reshape(len(batch), nq + 1)[:, 1:])
+    bins, nq = qmap.dynamic.ravel(), len(qmap.q)
     sizes = np.bincount(bins, minlength=nq + 1)[1:]
-    return image.reshape(qmap.shape), np.concatenate(total), np.concatenate(iqt) / sizes
+
+    def reduce(batches: list[EventBatch]) -> tuple[NDArray[Any], ...]:
+        image, total, iqt = np.zeros(bins.size), [], []
+        for batch in batches:
+            pixels, counts = batch.pixels, batch.counts.astype(np.float64)
+            frames = np.repeat(np.arange(len(batch)), np.diff(batch.offsets))
+            image += np.bincount(pixels, counts, image.size)
+            total.append(np.bincount(frames, counts, len(batch)))
+            sums = np.bincount(frames * (nq + 1) + bins[pixels], counts, len(batch) * (nq + 1))
+            iqt.append(sums.reshape(len(batch), nq + 1)[:, 1:] / sizes)
+        return image.reshape(qmap.shape), np.concatenate(total), np.concatenate(iqt)
+
+    return reduce
 
 
 def check_same(words: NDArray[np.uint64], sent: Any, qmap: QMap) -> None:
     """A race between different results is none."""
     batches = [event_batch(words, sent, 0)]
-    for mine, theirs in zip(compiled(batches, qmap), plain_numpy(batches, qmap), strict=True):
+    for mine, theirs in zip(compiled(qmap)(batches), plain_numpy(qmap)(batches), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12)
