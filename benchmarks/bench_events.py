@@ -21,7 +21,7 @@ from ._bench import Bench, Race, Sample, Target
 if TYPE_CHECKING:
     import pvaccess
 
-    from apsdm_bluesky.sources import Message
+    from apsdm_bluesky.sources import Message, PvaSource
 
 CHANNEL = "bench:Events"
 MESSAGES = 100  # a sample: 2 GB
@@ -37,13 +37,16 @@ _kept_callbacks: list[object] = []
 @contextmanager
 def bench() -> Iterator[Bench]:
     isolate_epics()  # before pvaccess is loaded, and with it the publisher's module
+    from apsdm_bluesky.sources import PvaSource
+
     from . import _event_publisher as sent
 
     words = sent.messages()
     qmap = QMap.rings(sent.SHAPE, (512.0, 256.0), dynamic_bins=20, static_per_dynamic=5, r_max=500)
     check_same(words[0], sent, qmap)  # compiles, too
+    source = PvaSource(CHANNEL)  # one for all samples, as a device has it
     with publisher() as feed:
-        sides = {"ours": lambda: ours(feed, words, sent, qmap), "bare": lambda: bare(feed, words)}
+        sides = {"ours": lambda: ours(feed, source, words, sent, qmap), "bare": lambda: bare(feed, words)}
         for side in sides.values():
             side()
         size = sum(part.nbytes for part in words) / len(words)
@@ -130,10 +133,8 @@ class Reducer:
         pass
 
 
-def ours(feed: Feed, words: list[NDArray[np.uint64]], sent: Any, qmap: QMap) -> Sample:
+def ours(feed: Feed, source: "PvaSource", words: list[NDArray[np.uint64]], sent: Any, qmap: QMap) -> Sample:
     """From the first credit until the last frame is reduced."""
-    from apsdm_bluesky.sources import PvaSource
-
     reducer = Reducer(qmap)
     lane = Lane(reducer, "block")
     frames = MESSAGES * sent.FRAMES
@@ -152,7 +153,6 @@ def ours(feed: Feed, words: list[NDArray[np.uint64]], sent: Any, qmap: QMap) -> 
         if update.unique_id is not None and update.unique_id > feed.base_id:
             feed.handled(update.unique_id)
 
-    source = PvaSource(CHANNEL)
     source.start(sink, queue_size=WINDOW + 1)
     first = feed.base_id
     start, cpu_start = time.perf_counter(), time.process_time()
