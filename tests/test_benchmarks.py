@@ -16,7 +16,7 @@ from benchmarks._report import number, save, table
 from benchmarks._surroundings import commit, machine
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-REAL = ["hold_up", "multitau", "receive", "simulator", "store"]
+REAL = ["events", "hold_up", "memory", "multitau", "receive", "simulator", "store"]
 
 GOOD = '''
 """A bench that counts."""

@@ -108,8 +108,8 @@ class ColumnWriter:
 class ShardWriter:
     """Writes an array chunk by chunk, a shard a block; chunks are compressed by a pool.
 
-    zarr's own writer takes a shard as a whole: it holds all of its pixels, and reaches less than half the rate
-    (``make bench``).
+    zarr's own writer takes a shard as a whole: it holds all of its pixels, and reaches less than half the
+    rate (``make bench``).
     """
 
     def __init__(self, layout: ArrayLayout, folder: Path, pool: Executor, workers: int) -> None:
