@@ -62,9 +62,9 @@ class Collector:
 
     @property
     def present(self) -> set[int]:
-        """The processes of the consumers that have called."""
+        """The processes of the consumers that are subscribed."""
         with self._changed:
-            return {counts.process for counts in self.series.consumers.values()}
+            return {counts.process for counts in self.series.consumers.values() if counts.subscribed}
 
     def over(self, stall_timeout_s: float) -> bool:
         """Whether the series is complete, or has begun and been silent for so long.

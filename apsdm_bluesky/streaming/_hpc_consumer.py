@@ -35,23 +35,28 @@ class EventProcessor(UserDataProcessor):
         super().__init__(configDict)
         self._channel = configDict["collector"]
         self._collector = pvaccess.RpcClient(self._channel)
+        self._number = int(configDict["processorId"])
         self._calls = threading.Lock()
         self.received = self.confirmed = 0
-        sparse(
-            Frame(unique_id=0, timestamp=0.0, data=np.eye(8, dtype=np.uint16))
-        )  # compile before frames come
+        # Compile, and be known to the collector, before messages come: it waits for those that it knows.
+        sparse(Frame(unique_id=0, timestamp=0.0, data=np.eye(8, dtype=np.uint16)))
+        try:
+            self._deliver(None)
+        except pvaccess.PvaException as error:
+            raise SystemExit(f"no collector answers on {self._channel}; start the group first") from error
 
     def process(self, pvObject: pvaccess.PvObject) -> pvaccess.PvObject:
         """Handle one update; returns it. The first one is the value that the channel has already."""
         with self._calls:
             self.received += 1
             message = _decoded(pvObject)
-            sender = Sender(consumer=int(self.processorId), process=os.getpid(), received=self.received)
-            self._deliver(_ntndarray(to_wire(sender, message)))
+            self._deliver(message)
             self.confirmed += 1
         return pvObject
 
-    def _deliver(self, array: pvaccess.NtNdArray) -> None:
+    def _deliver(self, message: Message | CorruptFrame | None) -> None:
+        sender = Sender(consumer=self._number, process=os.getpid(), received=self.received)
+        array = _ntndarray(to_wire(sender, message))
         try:
             self._collector.invoke(array, _ANSWER_TIMEOUT_S)
         except pvaccess.PvaException:

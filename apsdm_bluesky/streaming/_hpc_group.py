@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from apsdm_bluesky.errors import ServiceError
+from apsdm_bluesky.errors import ServiceError, StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -139,12 +139,14 @@ class ConsumerGroup:
 
     Raises
     ------
+    StorageError
+        The log cannot be written.
     ServiceError
         They cannot be started.
     """
 
     def __init__(self, count: int, settings: ConsumerSettings) -> None:
-        self._log = settings.log.open("ab")
+        self._log = _open(settings.log)
         self._settings = settings
         self.consumers: list[ConsumerProcess] = []
         try:
@@ -181,3 +183,10 @@ class ConsumerGroup:
         for consumer in self.consumers:
             consumer.stop()
         self._log.close()
+
+
+def _open(log: Path) -> IO[bytes]:
+    try:
+        return log.open("ab")
+    except OSError as error:
+        raise StorageError(f"{log}: cannot be written ({error.strerror}); give permission there") from error

@@ -59,13 +59,20 @@ class ConsumerCounts:
 
     _seen: int = 0  # of this process
 
+    @property
+    def subscribed(self) -> bool:
+        """Whether its present process has got a message."""
+        return self._seen > 0
+
     def take(self, delivery: Delivery) -> None:
         """Count a delivery."""
         self.silent = False
         sender = delivery.sender
         if sender.process != self.process or not self.delivered:
-            self.process, self._seen = sender.process, sender.received - 1
+            self.process, self._seen = sender.process, max(sender.received - 1, 0)
         new = sender.received - self._seen
+        if not new:  # it says that it is about to subscribe
+            return
         self._seen = sender.received
         self.received += new
         self.delivered += 1

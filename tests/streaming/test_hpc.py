@@ -91,6 +91,16 @@ def test_a_count_that_does_not_fit_stays_an_image():
     assert sparse(message) is message
 
 
+def test_packed_events_of_the_detector_keep_their_frame_numbers():
+    words = np.array([1001 << 40 | 3 << 16 | 2, 1003 << 40 | 1], np.uint64)
+    message = EventFrame(
+        unique_id=5, timestamp=1.0, words=words, offsets=np.array([0, 0, 1, 1, 2, 2]), shape=(2, 2)
+    )
+    came = carried(sparse(message))
+    np.testing.assert_array_equal(came.words, words)
+    np.testing.assert_array_equal(came.offsets, message.offsets)
+
+
 def test_corrupt_messages_are_told_and_a_first_call_has_none():
     came = carried(CorruptFrame(unique_id=6, reason="compressed (nonsense)"))
     assert (came.unique_id, came.reason) == (6, "compressed (nonsense)")
@@ -153,6 +163,16 @@ def test_any_sharing_out_and_any_loss_gives_what_one_process_gets(shares, data):
     assert result.sha256 == reduced(kept)
 
 
+def test_stacks_of_which_the_last_holds_more_than_was_asked_for():
+    series = GroupSeries(reduction, expected=10, base_id=100, frames_per_message=4)
+    for received, (unique_id, first) in enumerate([(101, 0), (102, 4), (103, 8)], start=1):
+        message = sparse(image(unique_id, FRAMES[first : first + 4]))
+        series.take(Delivery(sender=Sender(consumer=1, process=1, received=received), message=message))
+    assert series.settled
+    assert series.close().sha256 == reduced(list(range(10)))
+    assert (series.ledger().accepted, series.ledger().stale) == (10, 2)
+
+
 def test_what_every_consumer_has_passed_is_given_up():
     series = GroupSeries(reduction, expected=24, base_id=100)
     series.take(delivery(101, consumer=1))
@@ -184,6 +204,20 @@ def test_one_that_holds_up_a_full_window_is_given_up_until_it_speaks():
     series.take(delivery(102, consumer=1, received=2))
     assert not series.consumers[1].silent
     assert (series.ledger().out_of_order, series.ledger().accepted) == (1, 4)
+
+
+def test_a_consumer_that_starts_is_waited_for_before_its_first_message():
+    series = GroupSeries(reduction, expected=24, base_id=100)
+    series.take(delivery(101, consumer=1))
+    series.take(delivery(102, consumer=2, process=8))
+    series.gone(8)
+    series.take(Delivery(sender=Sender(consumer=2, process=9, received=0), message=None))
+    assert not series.consumers[2].subscribed
+    series.take(delivery(104, consumer=1, received=2))
+    assert series.waiting == 1
+    series.take(delivery(103, consumer=2, process=9, received=1))
+    assert series.consumers[2].subscribed
+    assert (series.waiting, series.ledger().accepted) == (0, 4)
 
 
 def test_a_consumer_tells_what_it_could_not_deliver():
