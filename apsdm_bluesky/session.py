@@ -168,6 +168,7 @@ class Session:
             stall_timeout_s=config.stall_timeout_s,
             batch_age_s=config.batch_age_s,
             on_loss=config.on_loss,
+            on_overflow=config.on_overflow,
             layout=config.layout,
             frames_per_message=config.frames_per_message,
             credit=config.credit,

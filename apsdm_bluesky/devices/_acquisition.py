@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from apsdm_bluesky.errors import AcquisitionError, StorageError
 from apsdm_bluesky.formats import write_corrupt
 from apsdm_bluesky.sources import FrameSource
-from apsdm_bluesky.streaming import AcquisitionInfo, Lane, Receiver, Ring
+from apsdm_bluesky.streaming import AcquisitionInfo, BlockPool, Lane, Receiver, Ring
 
 from ._arming import Arming
 
@@ -34,6 +34,8 @@ class Acquisition:
     on_started, on_done
         Called once each with None, or with what went wrong. `on_done` follows `on_started` unless that had
         an error.
+    credit
+        Messages that the source may be ahead; 0: it does not wait.
     on_loss
         ``fail``: an acquisition that lacks frames ends with an `AcquisitionError`. ``mark``: the ledger
         tells.
@@ -56,6 +58,7 @@ class Acquisition:
         corrupt_folder: Path,
         on_started: Callable[[Exception | None], None],
         on_done: Callable[[Exception | None], None],
+        credit: int = 0,
         on_loss: Literal["mark", "fail"] = "mark",
         storage: Lane | None = None,
     ) -> None:
@@ -70,6 +73,7 @@ class Acquisition:
         self._on_started = on_started
         self._on_done = on_done
         self._storage = storage
+        self._credit = credit
         self._on_loss = on_loss
         self._interrupted = False
         self._stop_reason = ""
@@ -125,11 +129,13 @@ class Acquisition:
     def _begin(self) -> threading.Event:
         self._arming.prepare()
         gate = _Gate()
-        self._source.start(gate, queue_size=self._queue_size())
+        pool = self._ring.pool(self._info)
+        self._source.start(gate, queue_size=self._queue_size(pool))
         # What came up to here is stale; numbers beyond the counter are ours.
         self._receiver = Receiver(
-            self._info, base_id=self._arming.frame_counter(),
-            pool=self._ring.pool(self._info),
+            self._info,
+            base_id=self._arming.frame_counter(),
+            pool=pool,
             lanes=self._lanes,
             batch_age_s=self._batch_age_s,
         )
@@ -138,11 +144,10 @@ class Acquisition:
         gate.open(self._receiver)
         return self._arming.start()
 
-    def _queue_size(self) -> int:
+    def _queue_size(self, pool: BlockPool) -> int:
         wanted = self._info.messages + 4
-        ny, nx = self._info.frame_shape
-        fitting = max(4, _QUEUE_BYTES // (ny * nx * 4 * self._info.frames_per_message))
-        if fitting < wanted:
+        fitting = max(4, _QUEUE_BYTES // pool.message_bytes)
+        if fitting < wanted and not self._credit:
             logger.warning(
                 "the server's queue holds %d of %d messages: a slow consumer can lose some", fitting, wanted
             )

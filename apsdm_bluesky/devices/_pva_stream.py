@@ -11,6 +11,7 @@ from ophyd import Component as Cpt
 from ophyd import Device
 from ophyd.status import DeviceStatus
 
+from apsdm_bluesky.config import Overflow
 from apsdm_bluesky.errors import AcquisitionError
 from apsdm_bluesky.formats import RECORDING_SUFFIX
 from apsdm_bluesky.model import AcquisitionLedger, ConsumerLedger
@@ -52,6 +53,9 @@ class PvaStream(Device):
         Frames wait no longer than this for a full batch [s].
     on_loss
         What missing frames do: ``mark`` tells in the ledger and the verdict, ``fail`` fails `complete` too.
+    on_overflow
+        When frames come faster than they are stored: ``block`` holds the source, ``spill`` writes the backlog to
+        disk and catches up, ``drop`` leaves frames out and counts them.
     layout, frames_per_message
         What a message of the channel holds: images, or the packed events of images; and of how many.
     credit
@@ -82,6 +86,7 @@ class PvaStream(Device):
         stall_timeout_s: float = 10.0,
         batch_age_s: float = 0.5,
         on_loss: Literal["mark", "fail"] = "mark",
+        on_overflow: Overflow = "block",
         layout: Literal["images", "events"] = "images",
         frames_per_message: int = 1,
         credit: int = 0,
@@ -104,7 +109,9 @@ class PvaStream(Device):
         self._ring = Ring(int(ring_mb * 2**20))
         self._stall_timeout_s = stall_timeout_s
         self._batch_age_s = batch_age_s
+        self._credit = credit
         self._on_loss = on_loss
+        self._on_overflow: Overflow = on_overflow
         self._arming = Arming(self.cam, self.pva, frames_per_message, layout == "events")
         self._acquisition: Acquisition | None = None
         self._storage: RawStorage | None = None
@@ -186,7 +193,7 @@ class PvaStream(Device):
             raise AcquisitionError(
                 f"{self.name}: the camera's settings changed after the stream was declared"
             )
-        self._storage_lane = Lane(self._storage, "block")
+        self._storage_lane = Lane(self._storage, self._on_overflow, spill_folder=self.frames.spill_folder)
         return self._start(info, [self._storage_lane, *self.frames.lanes()], self._storage_lane)
 
     def complete(self) -> DeviceStatus:
@@ -264,6 +271,7 @@ class PvaStream(Device):
             else self._new_path(".corrupt"),
             on_started=_both(started, done),
             on_done=_settle(done),
+            credit=self._credit,
             on_loss=self._on_loss,
             storage=awaited,
         )

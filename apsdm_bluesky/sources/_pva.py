@@ -17,6 +17,10 @@ from ._protocol import FrameSink, Message
 
 logger = logging.getLogger(__name__)
 
+# pvapy 5.6 lets go of its references to callbacks without the interpreter's lock. Were one the last (a
+# monitor is stopped while frames come, a source is given up), the process would die; so all of them stay.
+_callbacks: list[object] = []
+
 # A process that exits with an active monitor is aborted by the library: stop them first.
 _active: "weakref.WeakSet[PvaSource]" = weakref.WeakSet()
 
@@ -53,9 +57,8 @@ class PvaSource:
         self._calls = threading.Lock()
         self._connected = False
         self._mono = False  # the first image of each subscription tells; to read it costs 5 us an attribute
-        # pvapy 5.6 lets go of its references without the interpreter's lock. Were one the last (a monitor is
-        # stopped while frames come), the process would die; so these stay.
         self._callbacks = (self._on_update, self._on_connection)
+        _callbacks.append(self._callbacks)
 
     @property
     def connected(self) -> bool:

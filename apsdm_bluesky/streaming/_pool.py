@@ -149,7 +149,7 @@ class BlockPool:
 
     def _dense_buffers(self, nbytes: int) -> list[Buffers]:
         info, each = self.info, self.info.frames_per_message
-        messages = nbytes // (each * int(np.prod(info.frame_shape)) * np.dtype(info.dtype).itemsize)
+        messages = nbytes // self.message_bytes
         if messages < _MIN_BLOCKS:
             raise ConfigError(
                 f"ring_mb: {nbytes / 2**20:.1f} MB hold {messages} messages of {each} x {info.frame_shape} "
@@ -163,6 +163,14 @@ class BlockPool:
         each = self.info.frames_per_message
         frames, words = each * max(1, BATCH_FRAMES // each), self.block_bytes // 8
         return [_buffers(frames, _touched((words,), np.uint64)) for _ in range(_EVENT_BLOCKS)]
+
+    @property
+    def message_bytes(self) -> int:
+        """The most that a message may hold: all its pixels, or as many events as a block has room for."""
+        if self.info.events:
+            return self.block_bytes
+        pixels = self.info.frames_per_message * int(np.prod(self.info.frame_shape))
+        return pixels * np.dtype(self.info.dtype).itemsize
 
     @property
     def short(self) -> bool:

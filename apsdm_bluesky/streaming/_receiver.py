@@ -57,6 +57,7 @@ class Receiver:
         self._aside_bytes = 0
         for lane in self._lanes:
             lane.begin(info)
+        self._last_update = time.monotonic()  # a consumer's beginning is no silence of the source
         self._ageing = threading.Thread(target=self._flush_aged, name="frames-age", daemon=True)
         self._stop_ageing = threading.Event()
         self._ageing.start()
