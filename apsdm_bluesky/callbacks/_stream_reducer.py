@@ -1,5 +1,6 @@
 """Reduce frames while they arrive, and publish the result as a linked analysis run."""
 
+import dataclasses
 import hashlib
 import json
 import threading
@@ -156,12 +157,14 @@ class _Analysis:
 
     def end(self, acquisition: AcquisitionLedger, fate: ConsumerLedger) -> None:
         """Publish the result, or why there is none."""
+        if not fate.done and not fate.reason:
+            fate = dataclasses.replace(fate, reason="no frame came that could be reduced")
         self.fate = fate
         if self._run is None:  # begin failed before there was a run; the lane has logged it
             return
         try:
             self._run.event("ledger", _ledger_data(acquisition, fate))
-            if fate.failed or self._series is None:
+            if fate.failed or not fate.done or self._series is None:
                 self._run.close("fail", fate.reason)
                 return
             self.result = self._series.result()

@@ -119,8 +119,8 @@ class RawStorage:
 
     @property
     def files(self) -> list[FileRow]:
-        """Every file of the rows that are durable, and the metadata."""
-        return self._rows(self._writer.files if self._writer else ())
+        """Every file of the rows that are durable, and the metadata; none where no row tells of them."""
+        return self._rows(self._writer.files if self._writer and self._writer.durable else ())
 
     def begin(self, info: AcquisitionInfo) -> None:
         """Make the folder."""

@@ -131,3 +131,12 @@ def test_what_is_dropped_is_a_gap(analyses, monkeypatch):
     kept = sorted({index // EACH + 1 for index in result["frame_index"].tolist()})
     assert result["result_sha256"] == offline(kept).sha256
     assert all(np.isfinite(event["g2"][0]).all() for event in analyses.stream("running"))
+
+
+def test_a_run_without_a_frame_has_an_analysis_that_failed_and_says_why(analyses):
+    analysis = reduced([CorruptFrame(unique_id=1, reason="torn")], analyses)
+    assert analysis.ended.wait(60)
+    assert (analysis.result, analysis.fate.reason) == (None, "no frame came that could be reduced")
+    assert analyses.stop["exit_status"] == "fail"
+    assert analyses.stop["reason"] == analysis.fate.reason
+    assert analyses.stream("primary") == []

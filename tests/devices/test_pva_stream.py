@@ -293,6 +293,7 @@ def test_messages_that_cannot_be_decoded_are_counted_and_kept_aside(RE, sound_de
     ledger = documents.ledger()
     assert (ledger["accepted"], ledger["corrupt"], ledger["missing"]) == (0, 20, 0)
     assert "20 corrupt" in documents.stop["reason"]
+    assert ledger["files"] == "[]"  # nothing tells of the empty arrays: they are none of the archive's
     (folder,) = tmp_path.glob("*/*/*/*.corrupt")
     lines = [json.loads(line) for line in (folder / "messages.jsonl").read_text().splitlines()]
     assert [line["unique_id"] for line in lines] == list(range(ledger["base_id"] + 1, ledger["base_id"] + 21))

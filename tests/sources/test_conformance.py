@@ -1,4 +1,4 @@
-"""Every source of frames passes the published suite: a bare PVA server and the simulated detector."""
+"""Every source of frames passes the published suite: PVA servers, the simulated detector, replays."""
 
 import contextlib
 import subprocess
@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from apsdm_bluesky.config import SimulationConfig
+from apsdm_bluesky.formats import open_replay
 from apsdm_bluesky.sim import DetectorProcess
-from apsdm_bluesky.sources import PvaSource
+from apsdm_bluesky.sources import PvaSource, Recorder, ReplaySource
 from apsdm_bluesky.testing import Feed, FrameSourceConformance
+from tests.waiting import wait_for
 
 IMAGES = np.random.default_rng(3).poisson(2.0, (24, 48, 64)).astype(np.uint16)
 
@@ -76,3 +78,41 @@ class TestSimulatedDetector(OverPva):
     @pytest.fixture(autouse=True)
     def _server(self, simulated):
         self.channel, self.send = "conform:Pva1:Image", simulated
+
+
+@pytest.fixture(scope="module")
+def recording(bare_server, tmp_path_factory):
+    """What the bare server sent once, from its first message on."""
+    path = tmp_path_factory.mktemp("recordings") / "bare.arrows"
+    source, numbers = PvaSource("bare:Image"), []
+    source.start(lambda message: numbers.append(message.unique_id), queue_size=30)
+    recorder = source.record = Recorder(path, {"channel": "bare:Image"})
+    stale = numbers[-1] if numbers else 0
+    bare_server()
+    wait_for(lambda: numbers and numbers[-1] == stale + len(IMAGES), message="all images")
+    source.stop()
+    recorder.close(base_id=stale)
+    assert (recorder.recorded, recorder.lost) == (len(IMAGES), 0)
+    return path
+
+
+class Replay(FrameSourceConformance):
+    path: object
+
+    @contextlib.contextmanager
+    def feed(self):
+        source = ReplaySource(open_replay(self.path), period_s=0.001)
+        yield Feed(source=source, send=lambda: None, images=IMAGES)
+        source.stop()
+
+
+class TestReplayOfASeries(Replay):
+    @pytest.fixture(autouse=True)
+    def _file(self, images_file):
+        self.path = images_file
+
+
+class TestReplayOfARecording(Replay):
+    @pytest.fixture(autouse=True)
+    def _file(self, recording):
+        self.path = recording
