@@ -14,6 +14,7 @@ from apsdm_bluesky.plans import xpcs_series
 from apsdm_bluesky.sim import SpeckleSample
 from apsdm_bluesky.streaming import AcquisitionInfo
 from tests.beamline import SIMULATION, open_device
+from tests.waiting import wait_for
 
 PERIOD = 0.002
 
@@ -87,3 +88,34 @@ def test_pixels_that_cannot_be_events_are_refused_before_the_run_begins(
         RE(xpcs_series(det, 5, acquire_period=PERIOD, acquire_time=PERIOD))
     det.destroy()
     assert documents.all == []
+
+
+@pytest.mark.parametrize(("on_overflow", "waits_for"), [("block", 30), ("spill", 300), ("drop", 300)])
+def test_a_storage_that_is_too_slow(
+    RE, sound_detector, documents, tmp_path, monkeypatch, on_overflow, waits_for
+):
+    """It writes nothing before so many frames have come. The ring holds 34: with `block` more cannot."""
+    det = open_device(
+        sound_detector,
+        tmp_path / "raw",
+        ring_mb=0.2,
+        on_overflow=on_overflow,
+        spill_folder=tmp_path / "spill",
+    )
+    write = RawStorage.consume
+
+    def late(storage, batch):
+        wait_for(lambda: det.received >= waits_for, message=f"{waits_for} frames")
+        write(storage, batch)
+
+    monkeypatch.setattr(RawStorage, "consume", late)
+    RE(xpcs_series(det, 300, acquire_period=0.002, acquire_time=0.002))
+    det.destroy()
+    ledger = documents.ledger()
+    assert (ledger["accepted"], ledger["missing"]) == (300, 0)
+    assert ledger["stored"] + ledger["storage_dropped"] == 300
+    if on_overflow == "drop":
+        assert 0 < ledger["stored"] < 300
+        assert ledger["storage_reason"] == "slower than the detector"
+    else:
+        assert ledger["stored"] == documents.stop["num_events"]["primary"] == 300
