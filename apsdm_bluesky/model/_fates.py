@@ -61,7 +61,7 @@ class ConsumerLedger:
     Parameters
     ----------
     reason
-        Why frames were dropped, or what the consumer failed with.
+        Why frames were dropped, what the consumer failed with, or why frames could not be spilled to disk.
     failed
         Whether it raised, and so takes no frames any more.
     """
