@@ -194,6 +194,12 @@ class Acquisition:
         self._quietly(self._source.stop)
         if self._storage is not None and receiver is not None:
             self._storage.join()
+        self._log_ledger()
+
+    def _log_ledger(self) -> None:
+        if self.ledger is not None:
+            level = logging.INFO if self.ledger.complete else logging.WARNING
+            logger.log(level, "%s: %s; %s", self._arming.cam.prefix, self.verdict, self.ledger)
 
     def _quietly(self, step: Callable[[], None]) -> None:
         try:

@@ -92,7 +92,7 @@ def test_without_raw_frames_their_indices_and_times_are_kept(RE, det, documents)
     ],
     ids=["head", "middle", "tail"],
 )
-def test_lost_frames_are_told_and_shift_nothing(RE, documents, tmp_path, fault, gaps):
+def test_lost_frames_are_told_and_shift_nothing(RE, documents, tmp_path, caplog, fault, gaps):
     with DetectorProcess("lossy:", SIMULATION, fault=fault):
         det = open_device("lossy:", tmp_path)
         RE(series(det, 60))
@@ -103,6 +103,7 @@ def test_lost_frames_are_told_and_shift_nothing(RE, documents, tmp_path, fault, 
     assert (ledger["accepted"], ledger["missing"]) == (60 - lost, lost)
     assert documents.stop["exit_status"] == "success"
     assert f"{lost} missing" in documents.stop["reason"]
+    assert f"accepted={60 - lost}, corrupt=0, missing={lost}" in caplog.text
     group = stored(documents)
     expected = [i for i in range(60) if not any(first <= i < first + n for first, n in gaps)]
     np.testing.assert_array_equal(group["frame_index"][:], expected)
