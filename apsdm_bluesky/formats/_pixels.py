@@ -134,6 +134,7 @@ class EventPixels:
         self._scratch = np.empty(self._pixels, np.uint64)
         self._chunk = np.empty(_CHUNK_EVENTS, np.uint64)
         self._filled = 0
+        self._blocks = 0
         self._next = 0  # where the next event goes, in `events`
 
     @property
@@ -161,7 +162,8 @@ class EventPixels:
         if self._filled:
             self._chunk[self._filled :] = 0
             self._put_chunk()
-        self._next = -(-self._next // self._room) * self._room
+        self._blocks += 1  # of dark frames, too: their shard holds no event
+        self._next = self._blocks * self._room
         yield self._shards.finish_block()
         yield self._spans.finish_block()
 

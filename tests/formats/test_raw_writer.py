@@ -111,6 +111,19 @@ def test_any_batches_are_stored_alike(tmp_path_factory, edges, layout, packed, b
     np.testing.assert_array_equal(pixels(path, made), frames)
 
 
+@settings(max_examples=25)
+@given(lit=st.lists(st.booleans(), min_size=1, max_size=16), packed=st.booleans())
+def test_blocks_without_an_event_shift_no_other(tmp_path_factory, lit, packed):
+    """Blocks of four frames, of which any may be dark: the first, some between, the last, all."""
+    path = tmp_path_factory.mktemp("dark") / "a.zarr"
+    frames = images(len(lit)) * np.array(lit, "u2")[:, None, None]
+    made = writer(path, frames, layout="events", period_s=0.5)
+    with closing(made):
+        for batch in batches(frames, np.arange(len(frames)), range(3, len(frames), 3)):
+            made.append(pack_events(batch) if packed else batch)
+    np.testing.assert_array_equal(pixels(path, made), frames)
+
+
 @pytest.mark.parametrize("layout", ["dense", "events"])
 @pytest.mark.parametrize("words_a_frame", [4, 100], ids=["a few repeated", "more words than pixels"])
 def test_words_that_name_a_pixel_twice_add_up(tmp_path, layout, words_a_frame):
