@@ -13,7 +13,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from apsdm_bluesky.errors import FormatError, StorageError
@@ -111,16 +111,28 @@ def test_any_batches_are_stored_alike(tmp_path_factory, edges, layout, packed, b
     np.testing.assert_array_equal(pixels(path, made), frames)
 
 
-@settings(max_examples=25)
-@given(lit=st.lists(st.booleans(), min_size=1, max_size=16), packed=st.booleans())
-def test_blocks_without_an_event_shift_no_other(tmp_path_factory, lit, packed):
+DARK, LIT = [0, 0, 0, 0], [1, 1, 1, 1]
+
+
+@settings(max_examples=20)
+@given(
+    blocks=st.lists(st.sampled_from([DARK, LIT, [0, 0, 0, 1], [1, 0, 0, 0]]), min_size=1, max_size=5),
+    rest=st.integers(0, 3),
+    packed=st.booleans(),
+)
+@example(blocks=[DARK, LIT, LIT], rest=0, packed=False)
+@example(blocks=[LIT, DARK, DARK, LIT], rest=2, packed=True)
+@example(blocks=[LIT, DARK], rest=0, packed=True)
+def test_blocks_without_an_event_shift_no_other(tmp_path_factory, blocks, rest, packed):
     """Blocks of four frames, of which any may be dark: the first, some between, the last, all."""
     path = tmp_path_factory.mktemp("dark") / "a.zarr"
-    frames = images(len(lit)) * np.array(lit, "u2")[:, None, None]
+    lit = np.array(sum(blocks, [1] * rest), "u2")
+    frames = (images(len(lit)) + np.uint16(1)) * lit[:, None, None]
     made = writer(path, frames, layout="events", period_s=0.5)
     with closing(made):
         for batch in batches(frames, np.arange(len(frames)), range(3, len(frames), 3)):
             made.append(pack_events(batch) if packed else batch)
+    assert made.block == min(4, len(frames))
     np.testing.assert_array_equal(pixels(path, made), frames)
 
 
