@@ -215,6 +215,8 @@ class GroupSeries:
         passed = [counts.last_id for counts in self.consumers.values() if not counts.silent]
         if passed:
             self._settle_all(self._window.give_up(min(min(passed) + 1, self._ids.stop)))
+        else:  # nobody is left to bring what is missing
+            self._settle_all(self._window.flush())
 
     def _settle_all(self, messages: "list[Message | CorruptFrame]") -> None:
         for message in messages:

@@ -35,12 +35,11 @@ class ReorderWindow(Generic[Item]):
 
     def give_up(self, end: int) -> list[Item]:
         """What is missing below `end` does not come any more; returns what may go on now, in order."""
-        released: list[Item] = []
-        while self._held and (lowest := min(self._held)) < end:
-            self._next = lowest
-            released += self._run()
-        self._next = max(self._next, end)
-        return released + self._run()
+        if end <= self._next:
+            return []
+        passed = sorted(number for number in self._held if number < end)
+        self._next = end
+        return [item for number in passed for item in self._held.pop(number)] + self._run()
 
     @property
     def lowest(self) -> int | None:

@@ -206,6 +206,17 @@ def test_one_that_holds_up_a_full_window_is_given_up_until_it_speaks():
     assert (series.ledger().out_of_order, series.ledger().accepted) == (1, 4)
 
 
+def test_where_every_consumer_is_silent_nothing_is_waited_for():
+    series = GroupSeries(reduction, expected=24, base_id=100, window=2)
+    series.take(delivery(101, consumer=1))
+    for received, unique_id in enumerate((103, 105), start=1):
+        series.take(delivery(unique_id, consumer=2, process=8, received=received))
+    series.gone(8)
+    assert series.full  # for consumer 1, which says no more
+    series.wait_no_more()
+    assert (series.waiting, series.ledger().accepted) == (0, 3)
+
+
 def test_a_consumer_that_starts_is_waited_for_before_its_first_message():
     series = GroupSeries(reduction, expected=24, base_id=100)
     series.take(delivery(101, consumer=1))
