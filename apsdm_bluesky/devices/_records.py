@@ -11,10 +11,11 @@ class CameraRecords(Device):
     # No put-completion by default: a second put-callback on Acquire stalls this client's whole CA circuit.
     acquire = Cpt(EpicsSignal, "Acquire", kind="omitted")
     acquiring = Cpt(EpicsSignalRO, "Acquire_RBV", kind="omitted")
-    num_images = Cpt(EpicsSignalWithRBV, "NumImages", kind="config")
+    # With it where a plan sets: without, ophyd polls the readback for ever when the driver rounds.
+    num_images = Cpt(EpicsSignalWithRBV, "NumImages", kind="config", put_complete=True)
     image_mode = Cpt(EpicsSignalWithRBV, "ImageMode", kind="omitted")
-    acquire_time = Cpt(EpicsSignalWithRBV, "AcquireTime", kind="config")
-    acquire_period = Cpt(EpicsSignalWithRBV, "AcquirePeriod", kind="config")
+    acquire_time = Cpt(EpicsSignalWithRBV, "AcquireTime", kind="config", put_complete=True)
+    acquire_period = Cpt(EpicsSignalWithRBV, "AcquirePeriod", kind="config", put_complete=True)
     array_counter = Cpt(EpicsSignalRO, "ArrayCounter_RBV", kind="omitted")
     array_callbacks = Cpt(EpicsSignalWithRBV, "ArrayCallbacks", kind="omitted")
     num_images_counter = Cpt(EpicsSignalRO, "NumImagesCounter_RBV", kind="omitted")

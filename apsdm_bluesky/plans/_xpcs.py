@@ -1,13 +1,21 @@
 """Plans for photon correlation."""
 
+import math
+import time
 from collections.abc import Generator, Mapping
 from typing import Any
 
 from bluesky import plan_stubs as bps
 from bluesky import preprocessors as bpp
-from bluesky.utils import Msg, RunEngineControlException
+from bluesky.utils import FailedStatus, Msg, RunEngineControlException
+
+from apsdm_bluesky.errors import AcquisitionError
 
 FLUSH_PERIOD_S = 0.5
+_SETTING_TIMEOUT_S = 5.0
+_POLL_S = 0.02
+# What a driver may make of a time that is asked for: it counts in its own clock's ticks.
+_TIME_ROUNDING = 0.01
 
 Plan = Generator[Msg, Any, Any]
 
@@ -35,7 +43,7 @@ def xpcs_series(
     acquire_period, acquire_time
         Time between frames and exposure [s]; None leaves the detector's setting.
     write_raw
-        Whether raw frames are stored; None leaves the device's setting.
+        Whether the raw frames of this run are stored; None: as the device is set.
     md
         Metadata for the start document.
 
@@ -43,6 +51,11 @@ def xpcs_series(
     -------
     str
         The run's uid.
+
+    Raises
+    ------
+    AcquisitionError
+        The detector does not take a setting: the number of frames exactly, times to 1 %.
     """
     if num_frames < 1:
         raise ValueError(f"num_frames is {num_frames}; at least one frame is needed")
@@ -53,8 +66,6 @@ def xpcs_series(
         **(md or {}),
     }
     yield from _settings(detector, num_frames, acquire_period, acquire_time)
-    if write_raw is not None:
-        detector.write_raw = write_raw
 
     @bpp.stage_decorator([detector])  # type: ignore[untyped-decorator]
     def series() -> Plan:
@@ -66,15 +77,45 @@ def xpcs_series(
         )
         return uid
 
-    return (yield from series())
+    device_setting = detector.write_raw
+    try:
+        if write_raw is not None:
+            detector.write_raw = write_raw
+        return (yield from series())
+    finally:
+        detector.write_raw = device_setting
 
 
 def _settings(detector: Any, num_frames: int, period: float | None, exposure: float | None) -> Plan:
     cam = detector.cam
-    wanted = ((cam.num_images, num_frames), (cam.acquire_time, exposure), (cam.acquire_period, period))
-    for signal, value in wanted:
+    wanted = (
+        (cam.num_images, num_frames, 0.0),
+        (cam.acquire_time, exposure, _TIME_ROUNDING),
+        (cam.acquire_period, period, _TIME_ROUNDING),
+    )
+    for signal, value, rounding in wanted:
         if value is not None:
-            yield from bps.abs_set(signal, value, wait=True)
+            yield from _set(signal, value, rounding)
+
+
+def _set(signal: Any, value: float, rounding: float) -> Plan:
+    """Put, and wait until the driver shows the value, at most `rounding` (relative) away."""
+    record = signal.setpoint_pvname
+    deadline = time.monotonic() + _SETTING_TIMEOUT_S
+    try:
+        yield from bps.abs_set(signal, value, wait=True, timeout=_SETTING_TIMEOUT_S)
+    except FailedStatus as error:
+        raise AcquisitionError(
+            f"{record}: does not take {value:g} ({error.__cause__ or error}); is its IOC running?"
+        ) from error
+    while not math.isclose(
+        shown := (yield from bps.rd(signal, default_value=value)), value, rel_tol=rounding
+    ):
+        if time.monotonic() > deadline:
+            raise AcquisitionError(
+                f"{record}: {value:g} was asked for, it reads {shown:g}; ask for what the detector can do"
+            )
+        yield from bps.sleep(_POLL_S)
 
 
 def _fly(detector: Any) -> Plan:
