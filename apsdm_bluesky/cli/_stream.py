@@ -1,5 +1,6 @@
 """`apsdm stream`: a group of processes that reduces a series where one is too slow."""
 
+import contextlib
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from apsdm_bluesky.errors import ApsdmError, ServiceError
+from apsdm_bluesky.errors import ApsdmError, ConfigError, ServiceError
 
 from ._logs import log_to_file, log_to_terminal
 from ._options import ConfigOption, HomeOption, JsonOption, configured
@@ -61,19 +62,20 @@ def start(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with stream_group(plan, frames=frames or settings.stream.frames, base_id=base_id) as group:
-        group.wait_ready(stop)
-        _tell_ready(group, as_json)
-        ledger = _series(group, stop)
+        ledger = _series(group, stop, as_json)
     print(json.dumps(ledger) if as_json else _summary(ledger))
 
 
 _WARNING = 30
 
 
-def _series(group: StreamGroup, stop: threading.Event) -> dict[str, Any]:
-    """The ledger; it is written also where the series ends by a fault."""
+def _series(group: StreamGroup, stop: threading.Event, as_json: bool) -> dict[str, Any]:
+    """The ledger; it is written also where the series ends by a fault, or before it is ready."""
     try:
-        group.follow(stop)
+        group.wait_ready(stop)
+        if not stop.is_set():
+            _tell_ready(group, as_json)
+            group.follow(stop)
     except ApsdmError as error:
         group.finish(str(error))
         raise
@@ -106,6 +108,13 @@ def status(config: ConfigOption = None, home: HomeOption = None, as_json: JsonOp
     if "pid" not in told:
         print("no group has run here")
         return
+    if "consumers" not in told:
+        print(
+            f"starting (pid {told['pid']})"
+            if told["running"]
+            else "not running; the last group did not start"
+        )
+        return
     print(f"running (pid {told['pid']})" if told["running"] else "not running; the last series:")
     print(_summary({"result": None, **told}))
     for number, counts in told["consumers"].items():
@@ -126,10 +135,9 @@ def stop(config: ConfigOption = None, home: HomeOption = None) -> None:
     if not state.runs():
         print("no group runs here")
         return
-    pid = int(state.read().get("pid", 0))
-    if pid < 1:
-        raise ServiceError(f"{state.path}: the group that starts here has not told its pid yet; try again")
-    os.kill(pid, signal.SIGTERM)
+    pid = int(state.read()["pid"])
+    with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+        os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_TIMEOUT_S
     while state.runs():
         if time.monotonic() > deadline:
@@ -140,12 +148,19 @@ def stop(config: ConfigOption = None, home: HomeOption = None) -> None:
 
 @app.command()
 def join(
-    number: Annotated[int, typer.Argument(min=1, help="The consumer's number; no other one has it.")],
+    number: Annotated[
+        int, typer.Argument(min=1, help="The consumer's number, above stream.consumers; no other one has it.")
+    ],
     config: ConfigOption = None,
     home: HomeOption = None,
 ) -> None:
     """Run one more consumer in the foreground, for a group on this or another machine."""
     settings = configured(config, home)
+    if number <= settings.stream.consumers:
+        raise ConfigError(
+            f"consumer {number} is one of the group's own; take a number above {settings.stream.consumers} "
+            "(stream.consumers)"
+        )
     plan = plan_for(settings)
     use_interface(settings.stream.interface, serve=False)
     arguments = plan.consumers().arguments(number)

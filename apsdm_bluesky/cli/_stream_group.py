@@ -150,9 +150,9 @@ class StreamGroup:
             "result_sha256": result.sha256 if result else None,
         }
         make_folder(folder)
-        write_json(folder / "ledger.json", ledger)
-        if result is not None:
+        if result is not None:  # first: the ledger names no file that is not there
             write_result(folder / "result.npz", result)
+        write_json(folder / "ledger.json", ledger)
         self._state.write(ledger)
         return ledger
 

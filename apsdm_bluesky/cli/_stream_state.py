@@ -1,8 +1,9 @@
 """What a stream group leaves in the state folder: its lock, its status, the results of its series."""
 
-import contextlib
+import io
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 
 from apsdm_bluesky.config import StateFolders
 from apsdm_bluesky.errors import LockedError, StorageError
+from apsdm_bluesky.spool import write_durably
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -31,7 +33,7 @@ class StateFile:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Be the group of this folder.
+        """Be the group of this folder, and tell so at once: what is there tells of a process that is gone.
 
         Raises
         ------
@@ -52,6 +54,7 @@ class StateFile:
         except OSError as error:
             raise _unwritable(self.path.parent, error) from error
         try:
+            self.write({"state": "starting", "pid": os.getpid()})
             yield
         finally:
             self._lock.release()
@@ -96,18 +99,7 @@ def make_folder(path: Path) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a whole file or none."""
-    _replace(path, lambda new: new.write_text(json.dumps(content, indent=1), encoding="utf-8"))
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    new = path.with_name(f".{path.name}")
-    try:
-        write(new)
-        new.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
+    write_durably(path, json.dumps(content, indent=1).encode())
 
 
 def _unwritable(path: Path, error: OSError) -> StorageError:
@@ -126,12 +118,9 @@ def write_result(path: Path, result: "SeriesResult") -> None:
         "q": result.qmap.q,
         "sha256": np.asarray(result.sha256),
     }
-
-    def save(new: Path) -> None:
-        with new.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-
-    _replace(path, save)
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)
+    write_durably(path, file.getvalue())
 
 
 def _arrays(part: str, values: "DataclassInstance") -> dict[str, Any]:

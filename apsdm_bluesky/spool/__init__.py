@@ -2,10 +2,12 @@
 
 `Spool` is the folder with one locked sub-folder a session; `RunFile` reads one run back; `Delivery` sends a
 session's runs to the server. `Delivery` and `open_client` bring the Tiled client: they are loaded late.
+`write_durably` replaces any small file so.
 """
 
 from typing import TYPE_CHECKING, Any
 
+from ._disk import write_durably
 from ._runfile import RunFile
 from ._session import SpoolSession
 from ._spool import Spool
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from ._catalogue import open_client
     from ._delivery import Delivery
 
-__all__ = ["Delivery", "RunFile", "Spool", "SpoolSession", "open_client"]
+__all__ = ["Delivery", "RunFile", "Spool", "SpoolSession", "open_client", "write_durably"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,17 +2,24 @@
 
 import json
 import os
+import resource
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from apsdm_bluesky.cli import _stream
-from apsdm_bluesky.cli._stream_group import plan_for, stream_group, use_interface
+from apsdm_bluesky.cli._stream_group import StreamGroup, plan_for, stream_group, use_interface
 from apsdm_bluesky.cli._stream_state import StateFile, write_json, write_result
 from apsdm_bluesky.config import BeamlineConfig, load_config
-from apsdm_bluesky.errors import ConfigError, LockedError, StorageError
-from apsdm_bluesky.model import FrameBatch
+from apsdm_bluesky.errors import ConfigError, LockedError, ServiceError, StorageError
+from apsdm_bluesky.model import Frame, FrameBatch
 from apsdm_bluesky.reduction import QMap, SeriesReduction
+from apsdm_bluesky.streaming import Collector, ConsumerGroup, GroupSeries
+from apsdm_bluesky.streaming._hpc_wire import Delivery, Sender
 
 LEDGER = {
     "pid": 41,
@@ -59,11 +66,39 @@ def test_where_no_group_ever_ran(tmp_path, capsys):
 
 def test_one_group_a_folder(state):
     other = StateFile(BeamlineConfig(home=state.path.parents[1]).folders)
-    with state.held(), pytest.raises(LockedError, match=r"runs here already \(pid 41\)"), other.held():
+    with (
+        state.held(),
+        pytest.raises(LockedError, match=rf"runs here already \(pid {os.getpid()}\)"),
+        other.held(),
+    ):
         pass
     with other.held():
         assert state.runs()
     assert not state.runs()
+
+
+def test_a_group_that_starts_says_who_it_is_at_once(state, tmp_path, capsys):
+    """Pid 41 of the series before may be anybody now: `stop` must not end it."""
+    with state.held():
+        assert state.read() == {"state": "starting", "pid": os.getpid()}
+        _stream.status(home=tmp_path / "home")
+    _stream.status(home=tmp_path / "home")
+    assert capsys.readouterr().out == (
+        f"starting (pid {os.getpid()})\nnot running; the last group did not start\n"
+    )
+
+
+def test_a_group_that_ends_by_itself_is_stopped(state, tmp_path, capsys):
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    held = state.held()
+    held.__enter__()
+    state.write({**LEDGER, "pid": gone.pid})
+    ends = threading.Timer(0.2, held.__exit__, (None, None, None))
+    ends.start()
+    _stream.stop(home=tmp_path / "home")
+    ends.join()
+    assert capsys.readouterr().out == "stopped\n"
 
 
 def test_a_torn_status_is_told(state):
@@ -75,14 +110,29 @@ def test_a_torn_status_is_told(state):
 def test_a_full_disk_leaves_what_was_there(tmp_path):
     path = tmp_path / "ledger.json"
     write_json(path, {"a": 1})
-    (tmp_path / ".ledger.json").symlink_to("/dev/full")
-    with pytest.raises(StorageError, match="No space left on device"):
+    whole = result()
+    with (
+        files_of_at_most(8),
+        pytest.raises(StorageError, match=r"ledger\.json: cannot write \(File too large"),
+    ):
         write_json(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 1}
-    (tmp_path / ".result.npz").symlink_to("/dev/full")
-    with pytest.raises(StorageError, match="No space left on device"):
-        write_result(tmp_path / "result.npz", result())
+    with (
+        files_of_at_most(8),
+        pytest.raises(StorageError, match=r"result\.npz: cannot write \(File too large"),
+    ):
+        write_result(tmp_path / "result.npz", whole)
     assert [left.name for left in tmp_path.iterdir()] == ["ledger.json"]
+
+
+@contextmanager
+def files_of_at_most(size):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_the_result_file_has_every_number(tmp_path):
@@ -120,6 +170,67 @@ def test_without_a_qmap_nothing_is_started(write_config):
     with pytest.raises(ConfigError, match=r"reduction\.qmap"), stream_group(plan, frames=9, base_id=0):
         pass
     assert not plan.log.exists()
+
+
+@pytest.fixture
+def plan(write_config):
+    config = load_config(write_config(detectors={"a": {"prefix": "A:"}}, stream={"restarts": 0}))
+    config.folders.logs.mkdir(parents=True)
+    return plan_for(config)
+
+
+@contextmanager
+def group_of(plan, consumers):
+    """A group whose collector no consumer calls, and its series."""
+    state = StateFile(plan.config.folders)
+    series = GroupSeries(
+        lambda shape: SeriesReduction(QMap.rings(shape, (8, 8), dynamic_bins=2)), expected=4, base_id=0
+    )
+    processes = ConsumerGroup(consumers, plan.consumers())
+    try:
+        with state.held():
+            yield StreamGroup(plan, state, Collector(plan.collector, series), processes), series
+    finally:
+        processes.stop()
+
+
+def test_a_group_that_is_stopped_while_it_starts_is_never_ready(plan, capsys):
+    stop = threading.Event()
+    stop.set()
+    with group_of(plan, 0) as (group, _):
+        ledger = _stream._series(group, stop, as_json=False)
+    assert StateFile(plan.config.folders).read() == json.loads(json.dumps(ledger))
+    assert (ledger["state"], ledger["reason"], ledger["missing"]) == ("ended", "stopped", 4)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_group_that_cannot_start_leaves_a_ledger(plan, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with group_of(plan, 1) as (group, _), pytest.raises(ServiceError, match="every stream consumer died"):
+        _stream._series(group, threading.Event(), as_json=False)
+    ledger = StateFile(plan.config.folders).read()
+    assert ledger["state"] == "ended"
+    assert "every stream consumer died" in ledger["reason"]
+    assert [death["how"] for death in ledger["deaths"]] == ["exit code 1"]
+    (written,) = plan.config.folders.stream.glob("*/ledger.json")
+    assert json.loads(written.read_text()) == ledger
+
+
+def test_a_ledger_never_names_a_result_that_is_not_there(plan):
+    frames = np.random.default_rng(1).poisson(1.0, (4, 16, 16)).astype(np.uint16)
+    with group_of(plan, 0) as (group, series):
+        for number, data in enumerate(frames, start=1):
+            message = Frame(unique_id=number, timestamp=0.0, data=data)
+            series.take(Delivery(sender=Sender(consumer=1, process=1, received=number), message=message))
+        with files_of_at_most(2000), pytest.raises(StorageError, match=r"result\.npz"):  # a ledger would fit
+            group.finish()
+    assert not list(plan.config.folders.stream.glob("*/*"))
+
+
+def test_a_number_of_the_group_itself_is_refused(write_config):
+    config = write_config(detectors={"a": {"prefix": "A:"}}, stream={"consumers": 3})
+    with pytest.raises(ConfigError, match=r"consumer 3 is one of the group's own; take a number above 3"):
+        _stream.join(3, config=config)
 
 
 def test_the_collector_is_looked_for_where_it_listens(monkeypatch):
