@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 import google_crc32c
@@ -14,7 +14,7 @@ _ABSENT = np.iinfo(np.uint64).max  # a chunk of fill values, in the index of a s
 
 
 class HashedFile:
-    """A new file that takes its name at `close`; until then it is hidden beside it.
+    """A new file that takes its name at `publish`; until then it is hidden beside it.
 
     Raises
     ------
@@ -37,15 +37,18 @@ class HashedFile:
         while view:  # a disk that gets full takes a part, and refuses the next
             view = view[self._file.write(view) :]
 
-    def close(self) -> StoredFile:
-        """Bring it to the disk and give it its name."""
+    def finish(self) -> None:
+        """Bring the whole of it to the disk."""
         os.fsync(self._file.fileno())
         self._file.close()
+
+    def publish(self) -> StoredFile:
+        """Give a finished file its name."""
         self._part.replace(self.path)
         return StoredFile(path=self.path, size=self.size, sha256=self._sha256.hexdigest())
 
     def abandon(self) -> None:
-        """Leave nothing of it. A file that is closed stays."""
+        """Leave nothing of it, unless it has its name."""
         self._file.close()
         self._part.unlink(missing_ok=True)
 
@@ -73,20 +76,37 @@ class ShardFile(HashedFile):
         self._chunks += 1
         self.write(encoded)
 
-    def close(self) -> StoredFile:
-        """Append the index, bring the file to the disk and give it its name."""
+    def finish(self) -> None:
+        """Append the index and bring the file to the disk."""
         index = self._index.tobytes()
         self.write(index + google_crc32c.value(index).to_bytes(4, "little"))
-        return super().close()
+        super().finish()
 
 
-def close_all(files: Iterable[HashedFile]) -> list[StoredFile]:
-    """Close files and bring their names to the disk, too."""
-    stored = [file.close() for file in files]
-    for folder in {file.path.parent for file in stored}:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    return stored
+def publish_all(files: Collection[HashedFile]) -> list[StoredFile]:
+    """Finish and publish files; none has its name before all are whole. Their names: `sync_names`."""
+    for file in files:
+        file.finish()
+    return [file.publish() for file in files]
+
+
+def sync_names(files: Collection[HashedFile]) -> None:
+    """Bring the names of files to the disk."""
+    for folder in {file.path.parent for file in files}:
+        _sync_folder(folder)
+
+
+def make_folder(path: Path) -> None:
+    """A new folder, with those above it that lack; their names are brought to the disk, too."""
+    lacking = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True)
+    for folder in lacking:
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -33,7 +33,7 @@ class Pixels(Protocol):
         """Take frames that fit the open block."""
 
     def finish_block(self) -> Iterator[HashedFile]:
-        """The block's files, to be closed."""
+        """The block's files, to be published."""
 
     def abandon(self) -> None:
         """Leave nothing of the open block."""
@@ -80,7 +80,7 @@ class DensePixels:
         self._shards.drain()
 
     def finish_block(self) -> Iterator[HashedFile]:
-        """The block's files, to be closed."""
+        """The block's files, to be published."""
         if self._filled:
             self._chunk[self._filled :] = 0
             self._put_chunk()
@@ -158,7 +158,7 @@ class EventPixels:
         self._shards.drain()
 
     def finish_block(self) -> Iterator[HashedFile]:
-        """The block's files, to be closed."""
+        """The block's files, to be published."""
         if self._filled:
             self._chunk[self._filled :] = 0
             self._put_chunk()

@@ -14,7 +14,7 @@ from apsdm_bluesky.errors import StorageError
 from apsdm_bluesky.model import Batch, EventBatch, FrameBatch, StoredFile
 
 from ._events import check_storable, storable
-from ._hashed_file import HashedFile, close_all
+from ._hashed_file import HashedFile, make_folder, publish_all, sync_names
 from ._pixels import DensePixels, EventPixels
 from ._zarr_layout import ArrayLayout, ColumnWriter, metadata
 
@@ -58,6 +58,12 @@ class RawWriter:
         Of the pixels; ``auto``: as the first frames suggest; None leaves them out and keeps the two small
         arrays.
 
+    Attributes
+    ----------
+    durable
+        Rows that are whole on the disk. It only grows, and after `close` or `abandon` it is final: the arrays
+        have that length, whatever failed.
+
     Raises
     ------
     StorageError
@@ -90,7 +96,7 @@ class RawWriter:
         self._pixels: Pixels | None = None
         self._columns: dict[str, ColumnWriter] = {}
         with self._storage_errors():
-            path.mkdir(parents=True)
+            make_folder(path)
             if layout != "auto":
                 self._open(layout)
 
@@ -117,17 +123,19 @@ class RawWriter:
         try:
             with self._storage_errors():
                 self._finish()
-        except StorageError:
+        except BaseException:
             self.abandon()
             raise
         self._shut_down()
 
     def abandon(self) -> None:
-        """After a failure: leave only what counts in `durable`."""
+        """After a failure: leave only what counts in `durable`, and cut the arrays to it."""
         self._shut_down()
         with self._storage_errors():
             if self._pixels is not None:
                 self._pixels.abandon()
+            if self._columns:
+                self._write_metadata(self.durable)
 
     def _finish(self) -> None:
         if not self._columns:  # no frame came
@@ -151,6 +159,8 @@ class RawWriter:
             name: ColumnWriter(ArrayLayout(name=name, shape=(), dtype=dtype, block=self.block), self.path)
             for name, dtype in (("frame_index", np.int64), ("timestamp", np.float64))
         }
+        for array in self._layouts(0):
+            (self.path / array.name).mkdir(parents=True)
         self._write_metadata(self._expected)
 
     def _block_frames(self) -> int:
@@ -170,7 +180,7 @@ class RawWriter:
         self._rows += len(batch)
 
     def _finish_block(self) -> None:
-        """Have the block closed; not before the one ahead of it."""
+        """Have the block published; not before the one ahead of it."""
         self._settle()
         files: list[HashedFile] = []
         with _all_or_none(files):
@@ -181,28 +191,36 @@ class RawWriter:
 
     def _make_durable(self, files: list[HashedFile], rows: int) -> None:
         with _all_or_none(files):
-            self.block_files += close_all(files)
+            try:
+                stored = publish_all(files)
+                sync_names(files)
+            except BaseException:
+                for file in files:
+                    file.path.unlink(missing_ok=True)
+                raise
+        self.block_files += stored
         self.durable = rows
 
     def _settle(self) -> None:
         if self._closing is not None:
             self._closing.result()
 
+    def _layouts(self, rows: int) -> dict[ArrayLayout, int]:
+        """The arrays and their lengths for so many frames."""
+        pixels = {} if self._pixels is None else self._pixels.layouts(rows)
+        return {**{column.layout: rows for column in self._columns.values()}, **pixels}
+
     def _write_metadata(self, rows: int) -> None:
-        layouts = {column.layout: rows for column in self._columns.values()}
         attributes: dict[str, Mapping[str, Any]] = {}
-        if self._pixels is not None:
-            layouts |= self._pixels.layouts(rows)
-            if self._pixels.attributes is not None:
-                attributes["image"] = self._pixels.attributes
+        if self._pixels is not None and self._pixels.attributes is not None:
+            attributes["image"] = self._pixels.attributes
         files: list[HashedFile] = []
         with _all_or_none(files):
-            for name, content in metadata(layouts, attributes).items():
-                target = self.path / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                files.append(HashedFile(target))
+            for name, content in metadata(self._layouts(rows), attributes).items():
+                files.append(HashedFile(self.path / name))
                 files[-1].write(content)
-            self._metadata = close_all(files)
+            self._metadata = publish_all(files)
+            sync_names(files)
 
     def _shut_down(self) -> None:
         self._workers.shutdown(cancel_futures=True)
@@ -223,7 +241,7 @@ def _all_or_none(files: list[HashedFile]) -> "Iterator[None]":
     """After an error none of the files is left unfinished."""
     try:
         yield
-    except OSError:
+    except BaseException:
         for file in files:
             file.abandon()
         raise

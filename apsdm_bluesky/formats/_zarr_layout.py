@@ -93,12 +93,12 @@ class ColumnWriter:
         self._filled = stop
 
     def finish_block(self) -> HashedFile:
-        """The block's file, to be closed."""
+        """The block's file, to be published."""
         self._buffer[self._filled :] = 0
         file = HashedFile(self.layout.file(self._folder, self._blocks))
         try:
             file.write(_encode(self._buffer))
-        except OSError:
+        except BaseException:
             file.abandon()
             raise
         self._filled, self._blocks = 0, self._blocks + 1
@@ -135,7 +135,7 @@ class ShardWriter:
             self._file.put(self._encoding.popleft().result())
 
     def finish_block(self) -> HashedFile:
-        """The block's shard, to be closed."""
+        """The block's shard, to be published."""
         self.drain()
         file = self._file or self._new_file()
         self._file, self._blocks = None, self._blocks + 1

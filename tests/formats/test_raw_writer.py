@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -275,6 +277,69 @@ def test_a_full_disk_is_told_and_what_was_durable_stays(tmp_path, layout):
     assert int(durable) == 40
     np.testing.assert_array_equal(rows_on_disk(tmp_path / "a.zarr", layout, 40), frames[:40])
     assert not list((tmp_path / "a.zarr").rglob("*.part"))
+
+
+class UnexpectedError(Exception):
+    """No `OSError`."""
+
+
+def failing(monkeypatch, name, error, after):
+    """`os.<name>` fails from its n-th call in the thread that publishes blocks on."""
+    calls, real = itertools.count(), getattr(os, name)
+
+    def call(*arguments):
+        if threading.current_thread().name.startswith("to-disk") and next(calls) >= after:
+            raise error
+        return real(*arguments)
+
+    monkeypatch.setattr(os, name, call)
+
+
+@pytest.mark.parametrize("layout", ["dense", "events", None])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), UnexpectedError()])
+@pytest.mark.parametrize("after", [4, 5, 6, 7, 8, 9])
+def test_a_block_that_fails_while_it_is_published_leaves_nothing(tmp_path, monkeypatch, layout, error, after):
+    """Wherever in it: what is on the disk is what is told, and the arrays have that length."""
+    frames = images(60)
+    failing(monkeypatch, "fsync", error, after)
+    made = writer(tmp_path / "a.zarr", frames, layout=layout, period_s=0.2)
+    with pytest.raises((StorageError, UnexpectedError)), closing(made):
+        deque(map(made.append, batches(frames, np.arange(60), range(10, 60, 10))), maxlen=0)
+    made.abandon()
+    assert made.durable in {0, 10, 20}
+    told = {file.path: file.sha256 for file in made.files}
+    found = [path for path in (tmp_path / "a.zarr").rglob("*") if path.is_file()]
+    assert told == {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+    np.testing.assert_array_equal(
+        zarr.open_array(tmp_path / "a.zarr/frame_index", mode="r")[:], np.arange(made.durable)
+    )
+    if layout:
+        np.testing.assert_array_equal(pixels(tmp_path / "a.zarr", made), frames[: made.durable])
+
+
+def test_an_abandoned_store_has_its_durable_rows(tmp_path):
+    made = writer(tmp_path / "a.zarr", images(60), layout="events", period_s=0.2)
+    before = threading.active_count()
+    made.append(next(batches(images(35), np.arange(35), [])))
+    made.abandon()
+    assert made.durable == 30
+    np.testing.assert_array_equal(pixels(tmp_path / "a.zarr", made), images(60)[:30])
+    assert threading.active_count() <= before
+
+
+def test_new_folders_are_on_the_disk_before_a_row_counts(tmp_path, monkeypatch):
+    synced, real = set(), os.fsync
+
+    def fsync(descriptor):
+        synced.add(Path(f"/proc/self/fd/{descriptor}").readlink())
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    made = write(tmp_path / "2026/11/22/a.zarr", images(20), layout="events")
+    assert made.durable == 20
+    folders = [path.parent for path in tmp_path.rglob("*") if path.is_dir()]
+    assert len(folders) == 9
+    assert set(folders) <= synced
 
 
 def damage_metadata(image):
