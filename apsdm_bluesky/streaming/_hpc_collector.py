@@ -16,7 +16,7 @@ from apsdm_bluesky.errors import ApsdmError, FormatError, LockedError, ServiceEr
 from apsdm_bluesky.reduction import SeriesResult
 
 from ._hpc_series import GroupSeries
-from ._hpc_wire import from_wire
+from ._hpc_wire import Delivery, from_wire
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class Collector:
         self._last = time.monotonic()
         self._failure: ApsdmError | None = None
         self._closed = False
+        self._refused = 0
         self._server = pvaccess.RpcServer()
         self._callback = self._on_call  # the library drops its reference without the interpreter's lock
 
@@ -83,7 +84,7 @@ class Collector:
     def status(self) -> dict[str, object]:
         """The account so far, as numbers by name."""
         with self._changed:
-            return account(self.series)
+            return {**account(self.series), "refused": self._refused}
 
     def gone(self, process: int) -> None:
         """A consumer's process is dead."""
@@ -105,20 +106,32 @@ class Collector:
     def _on_call(self, structure: pvaccess.PvObject) -> pvaccess.PvObject:
         try:
             delivery = from_wire(structure)
-            with self._changed:
-                if not self._closed and self._failure is None:
-                    self._last = time.monotonic()
-                    self.series.take(delivery)
-                    self._changed.notify_all()
-                    self._hold_up()
         except FormatError as error:
-            logger.warning("%s: %s", self._channel, error)
+            self._refuse(error)
+            return _TAKEN
+        with self._changed:
+            if not self._closed and self._failure is None:
+                self._take(delivery)
+        return _TAKEN
+
+    def _refuse(self, error: FormatError) -> None:
+        """A stranger's call: whoever reaches the channel may call it."""
+        with self._changed:
+            self._refused += 1
+            if self._refused == 1:
+                logger.warning("%s: %s; the caller is refused, and so is all like it", self._channel, error)
+
+    def _take(self, delivery: Delivery) -> None:
+        self._last = time.monotonic()
+        try:
+            self.series.take(delivery)
+            self._changed.notify_all()
+            self._hold_up()
         except ApsdmError as error:
             self._failure = error
         except Exception as error:  # the library would only print it: the group ends by it
             logger.exception("%s: a delivery could not be taken", self._channel)
             self._failure = ServiceError(f"{self._channel}: {type(error).__name__}: {error}")
-        return _TAKEN
 
     def _hold_up(self) -> None:
         """Answer a consumer that is ahead only when there is room: the others catch up meanwhile."""

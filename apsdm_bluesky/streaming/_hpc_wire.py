@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import pvaccess
 from numpy.typing import NDArray
 
 from apsdm_bluesky.errors import FormatError, ReductionError
@@ -17,6 +18,16 @@ from apsdm_bluesky.model import COUNT_BITS, FRAME_SHIFT, CorruptFrame, EventFram
 from apsdm_bluesky.reduction import pack_events
 from apsdm_bluesky.sources import Message, decode_ntndarray
 
+# What reading a field of a structure that comes from anybody raises.
+_UNREADABLE = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    pvaccess.PvaException,
+)
 _COUNT_MASK = np.uint64((1 << COUNT_BITS) - 1)
 
 
@@ -95,12 +106,12 @@ def from_wire(structure: Mapping[str, Any]) -> Delivery:
     FormatError
         It does not come from a consumer of a group.
     """
-    attributes = {entry["name"]: entry["value"][0]["value"] for entry in structure["attribute"]}
     try:
+        attributes = {entry["name"]: entry["value"][0]["value"] for entry in structure["attribute"]}
         sender = Sender(**{name: int(attributes[name.capitalize()]) for name in _SENDER})
-    except KeyError as error:
-        raise FormatError(f"this is no message of a stream consumer: it has no attribute {error}") from error
-    unique_id = int(structure["uniqueId"])
+        unique_id = int(structure["uniqueId"])
+    except _UNREADABLE as error:
+        raise FormatError(f"this is no message of a stream consumer: {error} cannot be read") from error
     if "Corrupt" in attributes:
         reason = str(attributes["Corrupt"])
         return Delivery(sender=sender, message=CorruptFrame(unique_id=unique_id, reason=reason))
@@ -155,6 +166,11 @@ _SIZES = {"u": _INTEGERS, "i": _INTEGERS, "f": {4: "float", 8: "double"}}
 
 
 def _check_totals(message: Message, attributes: Mapping[str, Any]) -> None:
-    told = attributes.get("Totals")
-    if told is None or not np.array_equal(frame_totals(message), np.asarray(told)):
+    totals, told = frame_totals(message), attributes.get("Totals")
+    floats = totals.dtype.kind == "f"  # of which some may be NaN
+    if (
+        not isinstance(told, np.ndarray)
+        or told.dtype != totals.dtype
+        or not np.array_equal(totals, told, equal_nan=floats)
+    ):
         raise FormatError(f"message {message.unique_id}: its counts are not those that its consumer told")

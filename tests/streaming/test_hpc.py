@@ -1,6 +1,7 @@
 """The pure parts of a stream group: the window, what goes over the wire, and the series."""
 
 import numpy as np
+import pvaccess
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from apsdm_bluesky.errors import FormatError
 from apsdm_bluesky.model import CorruptFrame, EventFrame, Frame, FrameBatch
 from apsdm_bluesky.reduction import QMap, SeriesReduction
-from apsdm_bluesky.streaming import GroupSeries
+from apsdm_bluesky.streaming import Collector, GroupSeries
 from apsdm_bluesky.streaming._hpc_consumer import _ntndarray
 from apsdm_bluesky.streaming._hpc_window import ReorderWindow
 from apsdm_bluesky.streaming._hpc_wire import Delivery, Sender, from_wire, sparse, to_wire
@@ -121,6 +122,42 @@ def test_a_stranger_is_refused():
     fields["attribute"] = {}
     with pytest.raises(FormatError, match="no message of a stream consumer"):
         from_wire(_ntndarray(fields))
+
+
+def with_sender(**others):
+    fields = to_wire(SENDER, image(8, np.array([[1, 2]], np.uint16)))
+    fields["attribute"].update(others)
+    return _ntndarray(fields)
+
+
+STRANGERS = {
+    "no attribute at all": pvaccess.PvObject({"value": pvaccess.INT}, {"value": 3}),
+    "attributes that are none": pvaccess.PvObject({"attribute": [pvaccess.INT]}, {"attribute": [1]}),
+    "a number that is a word": with_sender(Consumer="two"),
+    "a number that is many": with_sender(Process=np.array([1, 2])),
+}
+
+
+@pytest.mark.parametrize("structure", STRANGERS.values(), ids=STRANGERS)
+def test_what_anybody_may_call_is_refused_and_the_series_goes_on(structure, caplog):
+    collector = Collector("nobody:Calls", GroupSeries(reduction, expected=24, base_id=7))
+    for call in (structure, structure, with_sender()):
+        collector._on_call(call)
+    assert not collector.over(60)  # raises where the series has failed
+    assert (collector.status()["refused"], collector.status()["accepted"]) == (2, 1)
+    (record,) = caplog.records
+    assert "no message of a stream consumer" in record.getMessage()
+
+
+@pytest.mark.parametrize("totals", ["3", np.array([3.0]), 3])
+def test_counts_of_another_kind_are_corrupt(totals):
+    message = from_wire(with_sender(Totals=totals)).message
+    assert "counts are not those" in message.reason
+
+
+def test_an_image_that_holds_nan_arrives():
+    data = np.array([[np.nan, 2.0]], np.float32)
+    np.testing.assert_array_equal(carried(image(8, data)).data, data)
 
 
 # -- the series --
