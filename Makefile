@@ -11,7 +11,7 @@ demo: install
 	$(BIN)/apsdm demo $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: install
 	$(BIN)/ruff check .

@@ -69,7 +69,7 @@ class Acquisition:
         self._ring = ring
         self._batch_age_s = batch_age_s
         self._corrupt_folder = corrupt_folder
-        self._stall_timeout_s = stall_timeout_s + info.period_s
+        self._stall_timeout_s = stall_timeout_s + info.period_s * info.frames_per_message
         self._on_started = on_started
         self._on_done = on_done
         self._storage = storage
@@ -78,6 +78,7 @@ class Acquisition:
         self._interrupted = False
         self._stop_reason = ""
         self._receiver: Receiver | None = None
+        self._ended: threading.Event | None = None
         self.ledger: AcquisitionLedger | None = None
         self._thread = threading.Thread(target=self._run, name="acquisition", daemon=True)
         self._thread.start()
@@ -104,11 +105,19 @@ class Acquisition:
         return f"{text}; {self._stop_reason}" if self._stop_reason else text
 
     def stop(self, reason: str) -> None:
-        """End it now, with the frames that have come; the detector is idle when this returns. Idempotent."""
-        self._stop_reason = self._stop_reason or reason
-        self._interrupted = True
-        if self._thread is not threading.current_thread():
-            self._thread.join(self._stall_timeout_s + 10)
+        """End it now, with the frames that have come; harmless at its end.
+
+        When this returns the detector is idle, and what has come is stored: its account can be read.
+        """
+        if self.ledger is None:
+            self._stop_reason = self._stop_reason or reason
+            self._interrupted = True
+        if self._thread is threading.current_thread():
+            return
+        self._thread.join(self._stall_timeout_s + 10)
+        if self._thread.is_alive():
+            logger.warning("%s: waits until the frames that came are stored", self._arming.cam.prefix)
+            self._thread.join()
 
     def _run(self) -> None:
         try:
@@ -142,7 +151,8 @@ class Acquisition:
         if (failure := self._storage_failure()) is not None:
             raise failure
         gate.open(self._receiver)
-        return self._arming.start()
+        self._ended = self._arming.start()
+        return self._ended
 
     def _queue_size(self, pool: BlockPool) -> int:
         wanted = self._info.messages + 4
@@ -160,6 +170,7 @@ class Acquisition:
             quiet_s = receiver.quiet_s
             if ended.is_set() and self._source.connected and quiet_s > _SETTLE_S:
                 self._recover_last(receiver)
+                self._refuse_nothing(receiver, "the camera is done")
                 return
             if quiet_s > self._stall_timeout_s:
                 self._give_up(receiver, quiet_s)
@@ -170,23 +181,27 @@ class Acquisition:
         disconnected = "" if self._source.connected else ", IOC disconnected"
         self._stop_reason = f"no frame for {quiet_s:.0f} s{disconnected}"
         logger.error("%s after %d frames", self._stop_reason, receiver.accepted)
-        if receiver.accepted == 0:
+        self._refuse_nothing(receiver, self._stop_reason)
+
+    def _refuse_nothing(self, receiver: Receiver, why: str) -> None:
+        if receiver.ledger.updates == 0:
             raise AcquisitionError(
-                f"{self._arming.cam.prefix}: {self._stop_reason}; none came at all: does the PVA plug-in "
-                "listen to the camera's port?"
+                f"{self._arming.cam.prefix}: {why}; no frame came at all: does the PVA plug-in listen to the "
+                "camera's port?"
             )
 
     def _recover_last(self, receiver: Receiver) -> None:
         """After an overrun the last frame of a burst may never be sent, yet the server still has it."""
         latest = self._source.latest()
-        if latest is not None and latest.unique_id > receiver.last_id:
+        if latest is not None and receiver.expects(latest.unique_id):
             receiver(latest)
 
     def _close(self) -> None:
         """Leave the detector idle and tell the lanes. Must never raise: it runs after failures."""
         receiver = self._receiver
-        if receiver is None or not receiver.settled:
-            self._quietly(self._arming.stop)
+        if self._ended is not None:  # it was started, by us
+            self._quietly(self._arming.stop if receiver is None or not receiver.settled else lambda: None)
+            self._await_idle(self._ended)
         if receiver is not None:
             self.ledger = receiver.close()
             if receiver.aside:
@@ -195,6 +210,19 @@ class Acquisition:
         if self._storage is not None and receiver is not None:
             self._storage.join()
         self._log_ledger()
+
+    def _await_idle(self, ended: threading.Event) -> None:
+        """Its put-callback must come back: a second one on Acquire would stall the client's circuit."""
+        deadline = time.monotonic() + self._stall_timeout_s
+        while not ended.wait(_POLL_S) and self._source.connected:
+            if time.monotonic() > deadline:
+                self._stop_reason = self._stop_reason or "the detector is still acquiring"
+                logger.error(
+                    "%s: Acquire has not ended %.0f s after the last frame",
+                    self._arming.cam.prefix,
+                    self._stall_timeout_s,
+                )
+                return
 
     def _log_ledger(self) -> None:
         if self.ledger is not None:

@@ -1,5 +1,6 @@
 """An areaDetector whose frames come over PVAccess: a classic ophyd flyer."""
 
+import dataclasses
 import datetime as dt
 import time
 import uuid
@@ -54,8 +55,8 @@ class PvaStream(Device):
     on_loss
         What missing frames do: ``mark`` tells in the ledger and the verdict, ``fail`` fails `complete` too.
     on_overflow
-        When frames come faster than they are stored: ``block`` holds the source, ``spill`` writes the backlog to
-        disk and catches up, ``drop`` leaves frames out and counts them.
+        When frames come faster than they are stored: ``block`` holds the source, ``spill`` writes the
+        backlog to disk and catches up, ``drop`` leaves frames out and counts them.
     layout, frames_per_message
         What a message of the channel holds: images, or the packed events of images; and of how many.
     credit
@@ -154,6 +155,7 @@ class PvaStream(Device):
         StorageError
             Pixels that cannot be stored as `raw_store` says.
         """
+        self._refuse_second()
         self._forget()
         if self.write_raw and self._raw_store == "events":
             self._new_storage(self._arming.info())
@@ -299,17 +301,31 @@ class PvaStream(Device):
         ledger = self.frame_ledger
         if ledger is None:
             raise AcquisitionError(f"{self.name}: no acquisition has ended, there is no ledger to read")
-        stored = self._storage_lane.fate if self._storage_lane and self.write_raw else _NOTHING_STORED
+        return ledger, self._stored(), self._dropped_by_plugin(), self._storage.files if self._storage else []
+
+    def _stored(self) -> ConsumerLedger:
+        """What is on the disk; after a failure, that is less than what the lane handed over."""
+        if self._storage is None or self._storage_lane is None or not self.write_raw:
+            return _NOTHING_STORED
+        fate, durable = self._storage_lane.fate, self._storage.durable
+        if not fate.failed:
+            return fate
+        return dataclasses.replace(fate, done=durable, dropped=fate.accepted - durable)
+
+    def _dropped_by_plugin(self) -> int:
+        """Since the start; -1: the IOC does not answer. A counter that went back is a restarted IOC's."""
         signal = self.pva.dropped_arrays
-        dropped = int(signal.get()) - self._dropped_before if signal.connected else -1
-        return ledger, stored, dropped, self._storage.files if self._storage else []
+        if not signal.connected:
+            return -1
+        now = int(signal.get())
+        return now - self._dropped_before if now >= self._dropped_before else now
 
     def _refuse_second(self) -> None:
         if self._acquisition is not None and self._done is not None and not self._done.done:
             raise AcquisitionError(f"{self.name}: is acquiring already")
 
     def _interrupt(self, reason: str) -> None:
-        if self._acquisition is not None and self._acquisition.ledger is None:
+        if self._acquisition is not None:
             self._acquisition.stop(reason)
 
     def _forget(self) -> None:

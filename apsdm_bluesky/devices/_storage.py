@@ -93,8 +93,7 @@ class RawStorage:
         Each stream_datum tells in `files` what was written of its array since the one before: rows of
         [path under the raw folder, bytes, sha256].
         """
-        writer = self._writer
-        durable = writer.durable if writer else 0
+        writer, durable = self._writer, self.durable
         if writer is None or durable == self._announced:
             return
         if not self._bundles:
@@ -111,6 +110,11 @@ class RawStorage:
             )
         self._told += len(files)
         self._announced = durable
+
+    @property
+    def durable(self) -> int:
+        """Rows that are complete on the disk."""
+        return self._writer.durable if self._writer else 0
 
     @property
     def announced(self) -> int:

@@ -9,8 +9,8 @@ class FrameAudit:
     """Counts the fate of every frame. Pure: numbers in, a verdict out.
 
     The expected messages carry the numbers ``base_id + 1, base_id + 2, ...``; a number that was seen before
-    the acquisition started can therefore never be taken for a new one. All counts are of frames: a message
-    of n frames counts n.
+    the acquisition started can therefore never be taken for a new one. Numbers are 32-bit signed integers
+    that wrap round, as NTNDArray's uniqueId. All counts are of frames: a message of n frames counts n.
 
     Parameters
     ----------
@@ -39,10 +39,9 @@ class FrameAudit:
         """Whether the last expected message has come (earlier ones cannot come any more)."""
         return self._next_message >= self._messages
 
-    @property
-    def last_id(self) -> int:
-        """Number of the last message that was accepted or corrupt, `base_id` before any."""
-        return self._base_id + self._next_message
+    def expects(self, unique_id: int) -> bool:
+        """Whether a message of this number would be a new one."""
+        return self._next_message <= self._place(unique_id) < self._messages
 
     def admit(self, unique_id: int, count: int = 1) -> tuple[int, int] | None:
         """Index of the first frame to be taken of a message of `count` frames, and how many of them.
@@ -92,7 +91,7 @@ class FrameAudit:
 
     def _message_of(self, unique_id: int, count: int) -> int | None:
         """The place of a new expected message; else its frames are counted as duplicate or stale."""
-        message = unique_id - self._base_id - 1
+        message = self._place(unique_id)
         if message < 0 or message >= self._messages:
             self._stale += count
         elif message >= self._next_message:
@@ -103,6 +102,9 @@ class FrameAudit:
         else:
             self._duplicate += count
         return None
+
+    def _place(self, unique_id: int) -> int:
+        return (unique_id - self._base_id - 1 + 2**31) % 2**32 - 2**31
 
     def _room(self, message: int) -> int:
         """Frames expected of a message."""

@@ -63,6 +63,7 @@ class Lane:
         self._spilling = False
         self._queue: deque[Block] = deque()
         self._acquisition: AcquisitionLedger | None = None
+        self._in_hand = 0  # blocks that the consumer is at
         self._done = self._dropped = 0
         self._reason = ""
         self._broken = False
@@ -91,7 +92,9 @@ class Lane:
         with self._changed:
             if self._broken:
                 self._dropped += block.count
-            elif self._overflow == "drop" and len(self._queue) >= max(1, pool.block_count // 2):
+            elif self._overflow == "drop" and len(self._queue) + self._in_hand >= max(
+                1, pool.block_count // 2
+            ):
                 self._dropped += block.count
                 self._reason = "slower than the detector"
             else:
@@ -131,6 +134,7 @@ class Lane:
                 self._consume(item)
             finally:
                 item.release()
+                self._in_hand = 0
         if self._files is not None:
             self._files.close()
         if self._acquisition is not None:
@@ -145,7 +149,10 @@ class Lane:
             )
             if self._spilled:
                 return self._spilled.popleft()
-            return self._queue.popleft() if self._queue else None
+            if not self._queue:
+                return None
+            self._in_hand = 1
+            return self._queue.popleft()
 
     def _consume(self, item: Block | SpilledBatch) -> None:
         try:

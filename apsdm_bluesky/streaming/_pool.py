@@ -16,8 +16,9 @@ from ._info import AcquisitionInfo
 
 # Big enough to amortise hand-over and kernels, small enough to keep several blocks in the ring.
 BATCH_FRAMES = 256
-_MIN_BLOCKS = 4
-_EVENT_BLOCKS = 8
+_MIN_MESSAGES = 4
+# A slow consumer may hold half of them, and each of the others needs one to work at while one is filled.
+_BLOCKS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +140,7 @@ class BlockPool:
 
     def __init__(self, nbytes: int, info: AcquisitionInfo) -> None:
         self.info = info
-        self.block_bytes = nbytes // _EVENT_BLOCKS  # of packed events
+        self.block_bytes = nbytes // _BLOCKS  # of packed events
         self._changed = threading.Condition()
         self._closed = False
         # Buffers only: a pool that knew its blocks, which know it, would keep its memory until a full
@@ -150,19 +151,19 @@ class BlockPool:
     def _dense_buffers(self, nbytes: int) -> list[Buffers]:
         info, each = self.info, self.info.frames_per_message
         messages = nbytes // self.message_bytes
-        if messages < _MIN_BLOCKS:
+        if messages < _MIN_MESSAGES:
             raise ConfigError(
                 f"ring_mb: {nbytes / 2**20:.1f} MB hold {messages} messages of {each} x {info.frame_shape} "
-                f"{info.dtype}, not {_MIN_BLOCKS}"
+                f"{info.dtype}, not {_MIN_MESSAGES}"
             )
-        frames = each * min(max(1, BATCH_FRAMES // each), messages // _MIN_BLOCKS)
+        frames = each * min(max(1, BATCH_FRAMES // each), max(1, messages // _BLOCKS))
         shape = (frames, *info.frame_shape)
         return [_buffers(frames, _touched(shape, info.dtype)) for _ in range(messages * each // frames)]
 
     def _event_buffers(self) -> list[Buffers]:
         each = self.info.frames_per_message
         frames, words = each * max(1, BATCH_FRAMES // each), self.block_bytes // 8
-        return [_buffers(frames, _touched((words,), np.uint64)) for _ in range(_EVENT_BLOCKS)]
+        return [_buffers(frames, _touched((words,), np.uint64)) for _ in range(_BLOCKS)]
 
     @property
     def message_bytes(self) -> int:
@@ -207,9 +208,13 @@ class BlockPool:
             self._changed.notify_all()
 
     def reopen(self, info: AcquisitionInfo) -> bool:
-        """Serve another acquisition; False where its messages are others, or a consumer holds blocks."""
+        """Serve another acquisition; False where its messages are others, or consumers hold half of the blocks.
+
+        What they hold comes back to this pool when they are done with it.
+        """
         with self._changed:
-            if self._layout(info) != self._layout(self.info) or len(self._free) < self.block_count:
+            enough = len(self._free) > self.block_count // 2
+            if self._layout(info) != self._layout(self.info) or not enough:
                 return False
             self.info, self._closed = info, False
         return True
@@ -233,7 +238,7 @@ class Ring:
         self._pool: BlockPool | None = None
 
     def pool(self, info: AcquisitionInfo) -> BlockPool:
-        """Blocks for an acquisition: the last one's where they fit and are free.
+        """Blocks for an acquisition: the last one's where they fit and most are free.
 
         Raises
         ------

@@ -67,10 +67,9 @@ class Receiver:
         """Whether the last expected frame has come."""
         return self._audit.settled
 
-    @property
-    def last_id(self) -> int:
-        """Number of the last frame that came."""
-        return self._audit.last_id
+    def expects(self, unique_id: int) -> bool:
+        """Whether a message of this number would be a new one."""
+        return self._audit.expects(unique_id)
 
     @property
     def accepted(self) -> int:

@@ -5,6 +5,7 @@ import json
 import threading
 from pathlib import Path
 
+import epics
 import numpy as np
 import pytest
 import zarr
@@ -13,8 +14,9 @@ from bluesky import plans as bp
 from bluesky import preprocessors as bpp
 from bluesky.utils import FailedStatus, RunEngineInterrupted
 
+from apsdm_bluesky.devices import RawStorage
 from apsdm_bluesky.devices._arming import Arming
-from apsdm_bluesky.errors import AcquisitionError
+from apsdm_bluesky.errors import AcquisitionError, StorageError
 from apsdm_bluesky.plans import xpcs_series
 from apsdm_bluesky.sim import DetectorProcess, Fault, SpeckleSample
 from tests.beamline import SIMULATION, open_device
@@ -23,8 +25,8 @@ from tests.waiting import wait_for
 PERIOD = 0.002
 
 
-def series(det, frames, **options):
-    return xpcs_series(det, frames, acquire_period=PERIOD, acquire_time=PERIOD, **options)
+def series(det, frames, period=PERIOD, **options):
+    return xpcs_series(det, frames, acquire_period=period, acquire_time=period, **options)
 
 
 def stored(documents):
@@ -164,7 +166,82 @@ def test_a_detector_that_sends_nothing_fails_the_run(RE, documents, tmp_path):
         assert is_idle(det)
         det.destroy()
     assert documents.stop["exit_status"] == "fail"
-    assert "none came at all" in documents.stop["reason"]
+    assert "no frame came at all" in documents.stop["reason"]
+
+
+def test_a_camera_whose_frames_go_nowhere_fails_the_run(RE, sound_detector, documents, tmp_path):
+    """The plug-in listens to another port: the camera ends as if all were well."""
+    epics.caput(f"{sound_detector}Pva1:NDArrayPort", "elsewhere", wait=True)
+    det = open_device(sound_detector, tmp_path)
+    try:
+        with pytest.raises(FailedStatus):
+            RE(series(det, 20))
+    finally:
+        epics.caput(f"{sound_detector}Pva1:NDArrayPort", "SIM1", wait=True)
+        det.destroy()
+    assert documents.stop["exit_status"] == "fail"
+    assert "no frame came at all" in documents.stop["reason"]
+
+
+def test_a_detector_that_somebody_else_uses_is_refused_and_left_alone(
+    RE, sound_detector, documents, tmp_path
+):
+    for record, value in {"ImageMode": 2, "AcquirePeriod": 0.01, "Acquire": 1}.items():
+        epics.caput(f"{sound_detector}cam1:{record}", value)
+    det = open_device(sound_detector, tmp_path)
+    wait_for(lambda: not is_idle(det), message="somebody's acquisition")
+    with pytest.raises(FailedStatus):
+        RE(series(det, 20, period=None))
+    assert not is_idle(det)
+    assert "is acquiring already" in documents.stop["reason"]
+    det.cam.acquire.put(0, wait=False, use_complete=False)
+    wait_for(lambda: is_idle(det), message="an idle detector")
+    det.destroy()
+
+
+def test_an_interruption_while_frames_are_stored_loses_none(
+    RE, sound_detector, documents, tmp_path, monkeypatch
+):
+    """All have come, the disk is behind: the account waits for it."""
+    det = open_device(sound_detector, tmp_path)
+    go = threading.Event()
+    write = RawStorage.consume
+    monkeypatch.setattr(RawStorage, "consume", lambda *args: (go.wait(30), write(*args)))
+
+    def pause():
+        wait_for(lambda: det.frame_ledger is not None, message="the last frame")
+        RE.request_pause(defer=False)
+        go.set()
+
+    thread = threading.Thread(target=pause)
+    thread.start()
+    with pytest.raises(RunEngineInterrupted):
+        RE(series(det, 100))
+    thread.join(30)
+    RE.stop()
+    det.destroy()
+    assert documents.ledger()["stored"] == documents.stop["num_events"]["primary"] == 100
+
+
+def test_what_a_full_disk_did_not_take_counts_as_dropped(
+    RE, sound_detector, documents, tmp_path, monkeypatch
+):
+    det = open_device(sound_detector, tmp_path, raw_store="dense")
+    write, batches = RawStorage.consume, []
+
+    def failing(storage, batch):
+        batches.append(len(batch))
+        if sum(batches) > 200:
+            raise StorageError("no space left")
+        write(storage, batch)
+
+    monkeypatch.setattr(RawStorage, "consume", failing)
+    with pytest.raises(FailedStatus):
+        RE(series(det, 400))
+    det.destroy()
+    ledger = documents.ledger()
+    assert ledger["stored"] == documents.stop["num_events"].get("primary", 0)
+    assert ledger["stored"] + ledger["storage_dropped"] == ledger["accepted"]
 
 
 def test_an_ioc_that_dies_in_mid_run_is_told(RE, documents, tmp_path):

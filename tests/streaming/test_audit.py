@@ -16,7 +16,13 @@ def streams(draw):
     updates = draw(st.lists(message | st.tuples(numbers | st.none(), st.none()), max_size=60))
     if draw(st.booleans()):  # mostly in order, as a real detector sends
         updates.sort(key=lambda update: update[0] or 0)
-    return each, expected, draw(st.integers(0, 10**6)), updates
+    base_id = draw(st.integers(0, 10**6) | st.integers(2**31 - 40, 2**31 - 1) | st.integers(-40, 0))
+    return each, expected, base_id, updates
+
+
+def wrapped(number):
+    """As a 32-bit signed counter shows it."""
+    return (number + 2**31) % 2**32 - 2**31
 
 
 @given(streams())
@@ -26,9 +32,9 @@ def test_sums_always_add_up(stream):
     taken = []
     for number, count in updates:
         if count is None:
-            audit.corrupt(None if number is None else base_id + number)
+            audit.corrupt(None if number is None else wrapped(base_id + number))
         else:
-            taken += frames_of(audit.admit(base_id + number, count))
+            taken += frames_of(audit.admit(wrapped(base_id + number), count))
     ledger = audit.ledger()
     assert ledger.expected == ledger.accepted + ledger.corrupt + ledger.missing
     assert ledger.updates == ledger.accepted + ledger.duplicate + ledger.stale + ledger.corrupt
@@ -52,7 +58,7 @@ def test_a_message_that_came_is_never_missing(stream):
     for number, count in updates:
         if count is None:
             continue
-        frames = frames_of(audit.admit(base_id + number, count))
+        frames = frames_of(audit.admit(wrapped(base_id + number), count))
         if newest < number <= -(-expected // each):
             newest = number
             first = (number - 1) * each
@@ -124,3 +130,16 @@ def test_corrupt_frame_has_a_place_of_its_own():
     assert audit.admit(2) == (1, 1)
     ledger = audit.ledger()
     assert (ledger.corrupt, ledger.stale, ledger.accepted, ledger.missing) == (1, 1, 1, 0)
+
+
+def test_numbers_wrap_round_as_the_camera_s_counter_does():
+    audit = FrameAudit(expected=4, base_id=2**31 - 3)
+    numbers = [2**31 - 2, 2**31 - 1, -(2**31), -(2**31) + 1]
+    assert [audit.expects(number) for number in [2**31 - 3, *numbers, -(2**31) + 2]] == [
+        False,
+        *4 * [True],
+        False,
+    ]
+    assert [frames_of(audit.admit(number)) for number in numbers] == [[0], [1], [2], [3]]
+    assert audit.settled
+    assert not any(map(audit.expects, numbers))
