@@ -208,7 +208,7 @@ class BlockPool:
             self._changed.notify_all()
 
     def reopen(self, info: AcquisitionInfo) -> bool:
-        """Serve another acquisition; False where its messages are others, or consumers hold half of the blocks.
+        """Serve another acquisition; False where its messages are others, or consumers hold half the blocks.
 
         What they hold comes back to this pool when they are done with it.
         """
