@@ -29,7 +29,10 @@ class FrameSource(Protocol):
         ...
 
     def stop(self) -> None:
-        """End the subscription. After it returns `sink` is not called again. Idempotent."""
+        """End the subscription. After it returns `sink` is not called again. Idempotent.
+
+        `sink` may call it, too.
+        """
         ...
 
     def latest(self) -> Message | None:

@@ -23,6 +23,7 @@ _callbacks: list[object] = []
 
 # A process that exits with an active monitor is aborted by the library: stop them first.
 _active: "weakref.WeakSet[PvaSource]" = weakref.WeakSet()
+_EXIT_TIMEOUT_S = 2.0  # a sink that waits for room may never have it
 
 
 class PvaSource:
@@ -54,7 +55,7 @@ class PvaSource:
         self._channel: pvaccess.Channel | None = None
         self._sink: FrameSink | None = None
         self._live = threading.Event()
-        self._calls = threading.Lock()
+        self._calls = threading.RLock()  # a sink may stop its source
         self._connected = False
         self._mono = False  # the first image of each subscription tells; to read it costs 5 us an attribute
         self._callbacks = (self._on_update, self._on_connection)
@@ -91,14 +92,22 @@ class PvaSource:
 
     def stop(self) -> None:
         """End the subscription; see `FrameSource.stop`."""
+        self._end()
+
+    def _end(self, timeout_s: float = -1) -> None:
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.stopMonitor()
         _active.discard(self)
-        with self._calls:  # an update that is being handled ends first
+        if not self._calls.acquire(timeout=timeout_s):  # an update that is being handled ends first
+            logger.warning("%s: what takes its frames has not come to an end", self.channel_name)
+            return
+        try:
             self._sink = None
-        if channel is not None and self._acknowledgement is not None:
-            self._acknowledgement.end()
+            if channel is not None and self._acknowledgement is not None:
+                self._acknowledgement.end()
+        finally:
+            self._calls.release()
 
     def latest(self) -> Message | None:
         """The channel's current value; None when it has none, or none that can be decoded."""
@@ -128,7 +137,8 @@ class PvaSource:
         with self._calls:
             if update is not None and self._sink is not None:
                 self._sink(update)
-            self._acknowledge(update)
+            if self._sink is not None:  # else the publisher has been told that nobody listens
+                self._acknowledge(update)
         self._live.set()
 
     def _acknowledge(self, update: Message | CorruptFrame | None) -> None:
@@ -140,4 +150,4 @@ class PvaSource:
 @atexit.register
 def _stop_all() -> None:
     for source in list(_active):
-        source.stop()
+        source._end(_EXIT_TIMEOUT_S)  # noqa: SLF001 - of this module

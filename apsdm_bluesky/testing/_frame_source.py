@@ -84,6 +84,19 @@ class FrameSourceConformance:
             _check(not sending.is_alive(), "sending hangs when nobody listens any more")
             _check(sink.count == count, "a message came after stop() had returned")
 
+    def test_a_sink_may_stop_its_source(self) -> None:
+        """At any message; it gets no other, and the source can be started again."""
+        with self.feed() as feed:
+            for last in (1, 5):
+                sink = _StoppingSink(feed.source, last)
+                feed.source.start(sink, queue_size=len(feed.images) + 4)
+                feed.send()
+                self._until(sink.stopped.is_set, f"message {last}, and the end of stop()")
+                count = len(self._taken(feed))
+                _check(count == len(feed.images), f"{count} of {len(feed.images)} came after a restart")
+                feed.source.stop()
+                _check(sink.count == last, f"{sink.count} messages came, the sink stopped at {last}")
+
     def test_the_sink_is_called_on_another_thread(self) -> None:
         """Whoever starts a source is free to wait for its messages."""
         with self.feed() as feed:
@@ -160,6 +173,22 @@ class _Sink:
             copy = np.array(update.data)
             update = Frame(unique_id=update.unique_id, timestamp=update.timestamp, data=copy)
         self.fresh.append(update)
+
+
+class _StoppingSink:
+    """Stops its source at message number `last`."""
+
+    def __init__(self, source: FrameSource, last: int) -> None:
+        self.count = 0
+        self.stopped = threading.Event()
+        self._source = source
+        self._last = last
+
+    def __call__(self, _update: Message | CorruptFrame) -> None:
+        self.count += 1
+        if self.count == self._last:
+            self._source.stop()
+            self.stopped.set()
 
 
 def _complete(messages: Sequence[Message | CorruptFrame], images: Sequence[NDArray[Any]]) -> bool:

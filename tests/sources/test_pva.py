@@ -90,3 +90,25 @@ def test_a_stop_in_mid_stream_does_not_kill_the_process():
     command = [sys.executable, "-m", "tests.sources.stopping", "100"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, (done.returncode, done.stderr)
+
+
+def test_a_process_ends_though_its_sink_waits_for_ever(source, acquire):
+    acquire(1)  # the channel has a value: the sink gets it at the start
+    code = (
+        "import logging, sys, threading\n"
+        "from apsdm_bluesky.sources import PvaSource, _pva\n"
+        "logging.basicConfig(format='%(message)s')\n"
+        "_pva._EXIT_TIMEOUT_S = 0.1\n"
+        "entered, never = threading.Event(), threading.Event()\n"
+        f"source = PvaSource('{source.channel_name}')\n"
+        "sink = lambda _: (entered.set(), never.wait())\n"
+        "start = lambda: source.start(sink, queue_size=1)\n"
+        "threading.Thread(target=start, daemon=True).start()\n"
+        "sys.exit(0 if entered.wait(20) else 'no update')\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr.strip()) == (
+        0,
+        f"{source.channel_name}: what takes its frames has not come to an end",
+    )
