@@ -65,7 +65,7 @@ class Collector:
     def present(self) -> set[int]:
         """The processes of the consumers that are subscribed."""
         with self._changed:
-            return {counts.process for counts in self.series.consumers.values() if counts.subscribed}
+            return self.series.subscribed
 
     def over(self, stall_timeout_s: float) -> bool:
         """Whether the series is complete, or has begun and been silent for so long.

@@ -6,8 +6,9 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
-from typing import IO
+from typing import IO, TypedDict
 
 from apsdm_bluesky.errors import ServiceError, StorageError
 
@@ -60,6 +61,15 @@ class ConsumerSettings:
         return [str(word) for option in options.items() for word in option]
 
 
+class Death(TypedDict):
+    """How a consumer's process ended; `time` in seconds since 1970."""
+
+    consumer: int
+    process: int
+    time: float
+    how: str
+
+
 class ConsumerProcess:
     """One consumer, which ends with this process, however that ends.
 
@@ -70,7 +80,7 @@ class ConsumerProcess:
         self.number = number
         self._settings = settings
         self._log = log
-        self.deaths: list[dict[str, object]] = []
+        self.deaths: list[Death] = []
         self._process: subprocess.Popen[bytes] | None = self._spawn()
         self._again_at = 0.0
 
@@ -157,11 +167,11 @@ class ConsumerGroup:
             raise ServiceError(f"a stream consumer cannot be started: {error.strerror}") from error
 
     @property
-    def deaths(self) -> list[dict[str, object]]:
+    def deaths(self) -> list[Death]:
         """Consumers that died: which, when and how."""
         return sorted(
             (death for consumer in self.consumers for death in consumer.deaths),
-            key=lambda death: str(death["time"]),
+            key=itemgetter("time"),
         )
 
     def watch(self) -> list[int]:

@@ -31,18 +31,18 @@ _BATCH_FRAMES = 64
 
 @dataclass(slots=True, kw_only=True)
 class ConsumerCounts:
-    """One consumer's part in the series, in messages.
+    """The part of one consumer's process in the series, in messages.
 
     Parameters
     ----------
     process
-        Its process now.
+        Its number.
     received
-        From the detector, over all its processes.
+        From the detector.
     delivered
         To the collector.
     lost
-        Received, and never delivered. What a process took with it when it was killed is not in here: nobody
+        Received, and never delivered. What the process took with it when it was killed is not in here: nobody
         saw it.
     last_id
         Number of the last message that it delivered. One delivers in the order of the numbers.
@@ -57,19 +57,19 @@ class ConsumerCounts:
     last_id: int = 0
     silent: bool = False
 
-    _seen: int = 0  # of this process
+    _seen: int = 0  # of all it received, the series before included
 
     @property
     def subscribed(self) -> bool:
-        """Whether its present process has got a message."""
+        """Whether it has got a message."""
         return self._seen > 0
 
     def take(self, delivery: Delivery) -> None:
         """Count a delivery."""
         self.silent = False
         sender = delivery.sender
-        if sender.process != self.process or not self.delivered:
-            self.process, self._seen = sender.process, max(sender.received - 1, 0)
+        if not self.delivered:
+            self._seen = max(sender.received - 1, 0)
         new = sender.received - self._seen
         if not new:  # it says that it is about to subscribe
             return
@@ -79,6 +79,16 @@ class ConsumerCounts:
         self.lost += new - 1
         if delivery.message is not None and delivery.message.unique_id is not None:
             self.last_id = delivery.message.unique_id
+
+    def after(self, other: "ConsumerCounts") -> "ConsumerCounts":
+        """What this process and the one before it did, as one."""
+        return replace(
+            self,
+            received=other.received + self.received,
+            delivered=other.delivered + self.delivered,
+            lost=other.lost + self.lost,
+            last_id=max(other.last_id, self.last_id),
+        )
 
     def counts(self) -> dict[str, int]:
         """As numbers by name."""
@@ -122,13 +132,27 @@ class GroupSeries:
         self._batched = 0
         self.begun = False
         self._told_outside = False
-        self.consumers: dict[int, ConsumerCounts] = {}
+        # By number and process: two that share a number share nothing else.
+        self._processes: dict[tuple[int, int], ConsumerCounts] = {}
         self.corrupt_reason = ""
 
     @property
     def settled(self) -> bool:
         """Whether the last expected message has come, and all before it have come or been given up."""
         return self._audit.settled
+
+    @property
+    def consumers(self) -> dict[int, ConsumerCounts]:
+        """What each consumer did, by its number, over all its processes; the last one's state."""
+        merged: dict[int, ConsumerCounts] = {}
+        for (number, _), counts in self._processes.items():
+            merged[number] = counts.after(merged[number]) if number in merged else counts
+        return merged
+
+    @property
+    def subscribed(self) -> set[int]:
+        """The processes that have got a message."""
+        return {process for (_, process), counts in self._processes.items() if counts.subscribed}
 
     @property
     def waiting(self) -> int:
@@ -149,11 +173,14 @@ class GroupSeries:
             Frames that cannot be reduced.
         """
         sender, message = delivery.sender, delivery.message
-        self.consumers.setdefault(sender.consumer, ConsumerCounts(process=sender.process)).take(delivery)
+        counts = self._processes.setdefault(
+            (sender.consumer, sender.process), ConsumerCounts(process=sender.process)
+        )
+        counts.take(delivery)
         if message is None or message.unique_id is None:
             return
         if message.unique_id not in self._ids:
-            self._tell_outside(self.consumers[sender.consumer], message.unique_id)
+            self._tell_outside(counts, message.unique_id)
             self._settle(message)  # stale: it must not push the window on
             return
         self.begun = True
@@ -162,7 +189,7 @@ class GroupSeries:
 
     def gone(self, process: int) -> None:
         """A consumer's process is dead: what it had is missing."""
-        for counts in self.consumers.values():
+        for counts in self._processes.values():
             counts.silent = counts.silent or counts.process == process
         self._give_up_passed()
 
@@ -171,7 +198,7 @@ class GroupSeries:
         first = self._window.lowest
         if first is None:
             return
-        for counts in self.consumers.values():
+        for counts in self._processes.values():
             counts.silent = counts.silent or counts.last_id < first
         self._give_up_passed()
 
@@ -212,7 +239,7 @@ class GroupSeries:
 
     def _give_up_passed(self) -> None:
         """What every consumer has passed cannot come any more."""
-        passed = [counts.last_id for counts in self.consumers.values() if not counts.silent]
+        passed = [counts.last_id for counts in self._processes.values() if not counts.silent]
         if passed:
             self._settle_all(self._window.give_up(min(min(passed) + 1, self._ids.stop)))
         else:  # nobody is left to bring what is missing

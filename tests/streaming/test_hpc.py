@@ -1,5 +1,7 @@
 """The pure parts of a stream group: the window, what goes over the wire, and the series."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pvaccess
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from apsdm_bluesky.errors import FormatError
 from apsdm_bluesky.model import CorruptFrame, EventFrame, Frame, FrameBatch
 from apsdm_bluesky.reduction import QMap, SeriesReduction
-from apsdm_bluesky.streaming import Collector, GroupSeries
+from apsdm_bluesky.streaming import Collector, ConsumerGroup, ConsumerSettings, GroupSeries
 from apsdm_bluesky.streaming._hpc_consumer import _ntndarray
 from apsdm_bluesky.streaming._hpc_window import ReorderWindow
 from apsdm_bluesky.streaming._hpc_wire import Delivery, Sender, from_wire, sparse, to_wire
@@ -266,6 +268,27 @@ def test_a_consumer_that_starts_is_waited_for_before_its_first_message():
     series.take(delivery(103, consumer=2, process=9, received=1))
     assert series.consumers[2].subscribed
     assert (series.waiting, series.ledger().accepted) == (0, 4)
+
+
+def test_two_that_share_a_number_are_both_waited_for():
+    series = GroupSeries(reduction, expected=24, base_id=100)
+    series.take(delivery(101, process=1))
+    series.take(delivery(103, process=2))
+    assert series.waiting == 1  # the other may still bring 102
+    series.take(delivery(102, process=1, received=2))
+    assert (series.waiting, series.ledger().accepted, series.ledger().out_of_order) == (0, 3, 0)
+    assert series.subscribed == {1, 2}
+
+
+def test_deaths_stand_in_the_order_of_their_times(tmp_path):
+    settings = ConsumerSettings(source="", collector="", group="", queue=1, restarts=0, log=tmp_path / "log")
+    group = ConsumerGroup(0, settings)
+    for number, time in enumerate((1e9, 2.5, 1e-5)):  # as text: 1000000000.0, 1e-05, 2.5
+        death = {"consumer": number, "process": 1, "time": time, "how": ""}
+        group.consumers.append(SimpleNamespace(deaths=[death]))
+    assert [death["consumer"] for death in group.deaths] == [2, 1, 0]
+    group.consumers.clear()
+    group.stop()
 
 
 def test_a_consumer_tells_what_it_could_not_deliver():
