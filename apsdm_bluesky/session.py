@@ -1,6 +1,7 @@
 """The composition root of a session: RunEngine, devices, callbacks, catalogue, wired from a configuration."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cached_property, partial
@@ -239,12 +240,13 @@ class Session:
 
     def _finish_reductions(self) -> None:
         """A result that is being computed is part of the run it belongs to."""
+        deadline = time.monotonic() + (_REDUCTION_TIMEOUT_S if self._delivery_timeout_s else 0)
         for name, reducer in self.reducers.items():
-            analysis = reducer.last
-            if analysis is None or analysis.uid is None:
-                continue
-            if not analysis.ended.wait(_REDUCTION_TIMEOUT_S if self._delivery_timeout_s else 0):
-                logger.warning("%s: the reduction of its last run has not ended and is given up", name)
+            for analysis in reducer.unfinished:
+                if not analysis.ended.wait(max(0.0, deadline - time.monotonic())):
+                    logger.warning(
+                        "%s: the reduction of run %s has not ended and is given up", name, analysis.raw_uid
+                    )
 
     def _deliver_the_rest(self) -> None:
         if not self._delivery.close(self._delivery_timeout_s):

@@ -56,6 +56,11 @@ class StreamReducer:
         What to compute, how often to tell, and what to do when frames come faster than they can be reduced.
     live
         Also shows each running result, and the last one.
+
+    Attributes
+    ----------
+    last
+        The analysis of the last run that has ended.
     """
 
     def __init__(
@@ -74,27 +79,45 @@ class StreamReducer:
         self._qmap_for = qmap_for
         self._config = config
         self._live = live
-        self._start: dict[str, Any] = {}
+        self._starts: dict[str, dict[str, Any]] = {}  # of the runs that are open
         self._analysis: _Analysis | None = None
+        self._unfinished: list[_Analysis] = []
         self.last: _Analysis | None = None
+
+    @property
+    def unfinished(self) -> "list[_Analysis]":
+        """Analyses whose raw run has ended, and they have not."""
+        return [analysis for analysis in self._unfinished if not analysis.ended.is_set()]
 
     def __call__(self, name: str, doc: dict[str, Any]) -> None:
         """Take a document of the raw run."""
         if name == "start":
-            self._start = doc
+            self._starts[doc["uid"]] = doc
         elif name == "descriptor" and self._declares_frames(doc):
             self._analysis = _Analysis(
-                self._device_name, self._start, self._emit, self._qmap_for, self._config, self._live
+                self._device_name,
+                self._starts[doc["run_start"]],
+                self._emit,
+                self._qmap_for,
+                self._config,
+                self._live,
             )
             self._frames.attach(self._analysis, overflow=self._config.on_overflow)
-        elif name == "stop" and self._analysis is not None:
-            self._frames.detach(self._analysis)
-            self.last, self._analysis = self._analysis, None
+        elif name == "stop":
+            self._starts.pop(doc["run_start"], None)
+            if self._analysis is not None and self._analysis.raw_uid == doc["run_start"]:
+                self._detach(self._analysis)
+
+    def _detach(self, analysis: "_Analysis") -> None:
+        self._frames.detach(analysis)
+        if analysis.uid is not None:
+            self._unfinished = [*self.unfinished, analysis]
+        self.last, self._analysis = analysis, None
 
     def _declares_frames(self, doc: dict[str, Any]) -> bool:
         mine = doc.get("object_keys", {}).get(self._device_name, [])
         external = any("external" in doc["data_keys"][key] for key in mine)
-        return external and doc["run_start"] == self._start.get("uid") and self._analysis is None
+        return external and doc["run_start"] in self._starts and self._analysis is None
 
 
 class _Analysis:
@@ -129,6 +152,11 @@ class _Analysis:
     def uid(self) -> str | None:
         """The analysis run's uid; None before it began."""
         return self._run.uid if self._run else None
+
+    @property
+    def raw_uid(self) -> str:
+        """The raw run's uid."""
+        return str(self._raw_start["uid"])
 
     def begin(self, info: AcquisitionInfo) -> None:
         """Open the analysis run: its start document stands in the spool before the raw run can end."""

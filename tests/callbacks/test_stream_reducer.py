@@ -14,6 +14,7 @@ from apsdm_bluesky.model import FrameBatch
 from apsdm_bluesky.plans import xpcs_series
 from apsdm_bluesky.reduction import QMap, SeriesReduction, multitau_delays
 from apsdm_bluesky.sim import DetectorProcess, Fault, SpeckleSample
+from apsdm_bluesky.streaming import AcquisitionInfo, FrameAudit, FrameStream
 from tests.beamline import SIMULATION, Documents, open_device
 
 CONFIG = ReductionConfig(interval_s=0.05, hot_pixel_frames=10, on_overflow="block")
@@ -197,6 +198,53 @@ def test_lost_frames_never_shift_a_delay(RE, documents, analyses, subscribed, tm
     offline.push(FrameBatch(frames=frames[kept], indices=kept))
     (result,) = analyses.stream("primary")
     assert result["result_sha256"] == offline.result().sha256
+
+
+INFO = AcquisitionInfo(expected=4, frame_shape=SIMULATION.shape, dtype="uint16", period_s=0.01)
+LEDGER = FrameAudit(expected=4, base_id=0).ledger()
+PRIMARY = {
+    "object_keys": {"det": ["det_image"]},
+    "data_keys": {"det_image": {"external": "STREAM:"}},
+}
+
+
+@pytest.fixture
+def by_hand(analyses):
+    """A reducer, and the stream that it attaches to."""
+    frames = FrameStream()
+    return StreamReducer("det", frames, emit=analyses, qmap_for=qmap_for, config=CONFIG), frames
+
+
+def test_the_end_of_another_run_is_no_concern(by_hand):
+    reducer, frames = by_hand
+    reducer("start", {"uid": "mine"})
+    reducer("start", {"uid": "other"})
+    reducer("descriptor", {"run_start": "mine", **PRIMARY})
+    reducer("stop", {"run_start": "other"})
+    assert len(frames.lanes()) == 1
+    reducer("stop", {"run_start": "mine"})
+    assert frames.lanes() == []
+
+
+def test_all_reductions_that_have_not_ended_are_known(by_hand):
+    """An older one may be the slower."""
+    reducer, frames = by_hand
+    lanes = []
+    for uid in ("first", "second", "never armed"):
+        reducer("start", {"uid": uid})
+        reducer("descriptor", {"run_start": uid, **PRIMARY})
+        if uid != "never armed":
+            (lane,) = frames.lanes()
+            lane.begin(INFO)
+            lanes.append(lane)
+        reducer("stop", {"run_start": uid})
+    assert [analysis.raw_uid for analysis in reducer.unfinished] == ["first", "second"]
+    lanes[1].finish(LEDGER)
+    assert lanes[1].join(30)
+    assert [analysis.raw_uid for analysis in reducer.unfinished] == ["first"]
+    lanes[0].finish(LEDGER)
+    assert lanes[0].join(30)
+    assert reducer.unfinished == []
 
 
 def test_a_step_scan_gets_no_analysis(RE, det, analyses, subscribed):
