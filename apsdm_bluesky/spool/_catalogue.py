@@ -164,6 +164,10 @@ def _meaning_of_errors(otherwise: type[Exception]) -> Iterator[None]:
         raise otherwise(_one_line(error)) from error
     except _RepeatedError as error:
         raise FailedError("the answer to an append was lost") from error
+    except OSError as error:
+        # The system's faults (a disk, too many files) pass. Readers of files raise it for content, too.
+        fault = otherwise if error.errno is None else FailedError
+        raise fault(f"{type(error).__name__}: {_one_line(error)}") from error
     except Exception as error:
         # The writer raises whatever numpy, pyarrow or jsonschema raise about a document it cannot take.
         raise otherwise(f"{type(error).__name__}: {_one_line(error)}") from error

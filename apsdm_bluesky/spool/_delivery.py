@@ -6,7 +6,7 @@ import time
 
 from apsdm_bluesky.errors import StorageError
 from apsdm_bluesky.spool._catalogue import Catalogue, FailedError, RefusedError, UnavailableError
-from apsdm_bluesky.spool._runfile import RunFile
+from apsdm_bluesky.spool._runfile import DamagedRunError, RunFile
 from apsdm_bluesky.spool._session import SpoolSession
 from apsdm_bluesky.spool._transfer import RunTransfer
 
@@ -88,10 +88,13 @@ class Delivery:
         return self.pending == 0
 
     def _is_pending(self, run: RunFile) -> bool:
-        if run.uid in self._finished or run.delivered or run.refused is not None:
-            return False
-        transfer = self._transfers.get(run.uid)
-        return transfer is None or transfer.position < run.complete_size()
+        try:
+            if run.uid in self._finished or run.delivered or run.refused is not None:
+                return False
+            transfer = self._transfers.get(run.uid)
+            return transfer is None or transfer.position < run.complete_size()
+        except StorageError:  # cannot be read now: the thread tells why, and tries again
+            return True
 
     def _loop(self) -> None:
         try:
@@ -128,17 +131,17 @@ class Delivery:
             return [pause.remaining]
         try:
             more = self._advance(run)
-        except FailedError as error:
+        except (RefusedError, DamagedRunError) as error:
+            log.error("Run %s is refused by the catalogue and stays in the spool: %s", run.uid, error)  # noqa: TRY400
+            run.mark_refused(str(error))
+            self._forget(run)
+            return []
+        except (FailedError, StorageError) as error:
             self._transfers.pop(run.uid, None)
             pause.extend()
             self._run_pauses[run.uid] = pause
             log.warning("Run %s is delivered again in %.1f s: %s", run.uid, pause.remaining, error)
             return [pause.remaining]
-        except (RefusedError, StorageError) as error:
-            log.error("Run %s is refused by the catalogue and stays in the spool: %s", run.uid, error)  # noqa: TRY400
-            run.mark_refused(str(error))
-            self._forget(run)
-            return []
         return [0.0] if more else []
 
     def _advance(self, run: RunFile) -> bool:

@@ -40,6 +40,10 @@ def run_file_name(start: Mapping[str, Any]) -> str:
     return f"{moment:%Y%m%dT%H%M%S%f}Z-{uid}.jsonl"
 
 
+class DamagedRunError(StorageError):
+    """What a run's file holds is not what was written. Reading it again does not help."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunFile:
     """One run of the spool.
@@ -63,12 +67,12 @@ class RunFile:
 
     @property
     def start(self) -> dict[str, Any]:
-        """The start document. `StorageError` where the first line is none."""
+        """The start document. `DamagedRunError` where the first line is none."""
         for name, doc in self.documents():
             if name == "start" and doc.get("uid") == self.uid:
                 return doc
             break
-        raise StorageError(f"{self.path}: line 1 is not the start document of run {self.uid}")
+        raise DamagedRunError(f"{self.path}: line 1 is not the start document of run {self.uid}")
 
     @property
     def stop(self) -> dict[str, Any] | None:
@@ -95,7 +99,9 @@ class RunFile:
     @property
     def delivered(self) -> bool:
         """Whether the whole run stands in the catalogue."""
-        return self._beside("delivered").exists()
+        path = self._beside("delivered")
+        with storage_errors(path, "read"):
+            return path.exists()
 
     @property
     def refused(self) -> str | None:
@@ -109,8 +115,10 @@ class RunFile:
 
         Raises
         ------
-        StorageError
+        DamagedRunError
             A line elsewhere is damaged; the message names file and line.
+        StorageError
+            The file cannot be read.
         """
         with storage_errors(self.path, "read"):
             file = self.path.open("rb")
@@ -120,12 +128,12 @@ class RunFile:
     def follow(self, file: BinaryIO, line_number: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
         """The complete documents from where `file` stands, which is left at the first incomplete line."""
         while True:
-            position = file.tell()
             with storage_errors(self.path, "read"):
+                position = file.tell()
                 line = file.readline()
-            if not line.endswith(b"\n"):
-                file.seek(position)
-                return
+                if not line.endswith(b"\n"):
+                    file.seek(position)
+                    return
             line_number += 1
             yield self._decode(line, f"line {line_number}")
 
@@ -162,7 +170,7 @@ class RunFile:
         try:
             return decode_line(line)
         except FormatError as error:
-            raise StorageError(f"{self.path}: {where} is damaged ({error})") from error
+            raise DamagedRunError(f"{self.path}: {where} is damaged ({error})") from error
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_suffix(f".{suffix}")

@@ -2,8 +2,8 @@
 
 import itertools
 
-from apsdm_bluesky.errors import StorageError
-from apsdm_bluesky.spool._catalogue import Catalogue, FailedError
+from apsdm_bluesky.spool._catalogue import Catalogue
+from apsdm_bluesky.spool._disk import storage_errors
 from apsdm_bluesky.spool._runfile import RunFile
 
 _SLICE = 20  # documents before other runs have their turn
@@ -20,7 +20,8 @@ class RunTransfer:
     Raises
     ------
     UnavailableError, FailedError, RefusedError, StorageError
-        From here and from `advance`; `StorageError` where the run's file is damaged.
+        From here and from `advance`; `StorageError` where the run's file cannot be read, or (its subclass
+        `DamagedRunError`) is damaged.
     """
 
     def __init__(self, run: RunFile, catalogue: Catalogue) -> None:
@@ -50,7 +51,7 @@ class RunTransfer:
         """Deliver some of the documents that are there; whether there were any."""
         self.run.sync()
         count = 0
-        with self.run.path.open("rb") as file:
+        with storage_errors(self.run.path, "read"), self.run.path.open("rb") as file:
             file.seek(self.position)
             for name, doc in itertools.islice(self.run.follow(file, self._line), _SLICE):
                 self._writer.write(name, doc)
@@ -62,16 +63,13 @@ class RunTransfer:
         return count > 0
 
     def _finish(self) -> None:
-        try:
-            self.run.mark_delivered()
-        except StorageError as error:
-            raise FailedError(str(error)) from error
+        self.run.mark_delivered()
         self.finished = True
 
 
 def _batch_size(run: RunFile) -> int:
     """Events a request, so that the writer holds no more than about 64 MiB of them."""
-    with run.path.open("rb") as file:
+    with storage_errors(run.path, "read"), run.path.open("rb") as file:
         lines = sum(1 for _ in file)
-    average = run.path.stat().st_size / max(lines, 1)
+        average = file.tell() / max(lines, 1)
     return max(1, min(_BATCH_EVENTS, int(_BATCH_BYTES / max(average, 1))))

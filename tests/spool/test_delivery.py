@@ -1,15 +1,21 @@
 """Runs on their way to a real Tiled server, and what may go wrong there."""
 
 import contextlib
+import errno
+import itertools
 import os
 import signal
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from apsdm_bluesky.errors import StorageError
 from apsdm_bluesky.spool import Delivery, Spool
+from apsdm_bluesky.spool._catalogue import FailedError, RefusedError, _meaning_of_errors
 from tests.servers import CuttingProxy, RunningServer
 from tests.spool.runs import counting_run, same, uid_of
 from tests.waiting import wait_for
@@ -156,6 +162,61 @@ def test_a_run_that_is_refused_for_good_is_parked_and_blocks_nothing(tiled_serve
     assert_delivered_once(tiled_server, good)
     with delivering(session, tiled_server.uri, tiled_server.api_key) as delivery:
         assert delivery.wait_idle(10)
+
+
+def test_a_disk_that_fails_for_a_moment_refuses_no_run(tiled_server, session, monkeypatch, caplog):
+    """Each run's file cannot be opened once: the first time, the second, and so on to the last."""
+    runs = [counting_run(3) for _ in range(4)]
+    for documents in runs:
+        write(session, documents)
+    opened = dict.fromkeys((run.path for run in session.runs()), 0)
+    errors = dict(zip(opened, itertools.cycle([errno.EIO, errno.ESTALE, errno.EMFILE]), strict=False))
+    failing = {path: number for number, path in enumerate(opened)}
+    real = Path.open
+
+    def unreliable(path, *arguments, **options):
+        if path in opened and threading.current_thread().name == "delivery":
+            opened[path] += 1
+            if opened[path] == failing[path] + 1:
+                raise OSError(errors[path], os.strerror(errors[path]))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", unreliable)
+    with delivering(session, tiled_server.uri, tiled_server.api_key) as delivery:
+        assert delivery.wait_idle(60)
+    assert all(count > failing[path] for path, count in opened.items())  # each failed
+    assert caplog.text.count("is delivered again") == len(runs)
+    assert not any(run.refused for run in session.runs())
+    for documents in runs:
+        assert_delivered_once(tiled_server, documents)
+
+
+def test_a_run_that_cannot_be_read_now_is_pending(session, monkeypatch):
+    write(session, counting_run(3))
+    (run,) = session.runs()
+    delivery = Delivery(session, "http://127.0.0.1:9", "key")
+
+    def failing(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "exists", failing)
+    with pytest.raises(StorageError, match="Input/output error"):
+        assert run.delivered
+    assert delivery.pending == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (OSError(errno.EIO, "Input/output error"), FailedError),
+        (FileNotFoundError(errno.ENOENT, "No such file"), FailedError),
+        (OSError("Unable to open file (truncated file)"), RefusedError),
+        (ValueError("no such column"), RefusedError),
+    ],
+)
+def test_what_passes_is_tried_again_and_what_stays_is_refused(error, meaning):
+    with pytest.raises(meaning), _meaning_of_errors(RefusedError):
+        raise error
 
 
 def test_a_wrong_key_is_told_and_loses_nothing(tiled_server, session, caplog):
