@@ -30,8 +30,10 @@ class StreamRecording:
     @property
     def fault(self) -> str:
         """What is missing in the recording; empty where nothing is."""
-        lost = self._recorder.lost if self._recorder else 0
-        return f"recording: {lost} messages lost" if lost else self._failure
+        if self._recorder is None:
+            return self._failure
+        lost = f"recording: {self._recorder.lost} messages lost" if self._recorder.lost else ""
+        return "; ".join(filter(None, (lost, self._recorder.reason)))
 
     def begin(self, info: AcquisitionInfo) -> None:
         """Open the file. What comes from now on is recorded."""
@@ -47,6 +49,7 @@ class StreamRecording:
 
     def end(self, acquisition: AcquisitionLedger, fate: ConsumerLedger) -> None:  # noqa: ARG002 - protocol
         """Close the file."""
-        self._source.record = None
         if self._recorder is not None:
+            if self._source.record is self._recorder:  # the next acquisition may have lent its own by now
+                self._source.record = None
             self._recorder.close(ledger=asdict(acquisition))

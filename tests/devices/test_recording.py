@@ -1,14 +1,18 @@
 """A device that records what comes, beside what it stores."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from apsdm_bluesky.devices._recording import StreamRecording
 from apsdm_bluesky.errors import AcquisitionError
 from apsdm_bluesky.formats import Recording, open_frames
+from apsdm_bluesky.model import ConsumerLedger
 from apsdm_bluesky.sim import DetectorProcess, Fault
-from apsdm_bluesky.sources import ReplaySource
+from apsdm_bluesky.sources import PvaSource, ReplaySource
+from apsdm_bluesky.streaming import AcquisitionInfo, FrameAudit
 from tests.beamline import SIMULATION, open_device
 from tests.waiting import wait_for
 
@@ -78,6 +82,36 @@ def test_a_disk_that_is_full_is_told_and_harms_nothing(RE, det, documents, monke
     RE(series(det, 20))
     assert documents.ledger()["stored"] == 20
     assert "recording" in det.verdict
+
+
+INFO = AcquisitionInfo(expected=4, frame_shape=(2, 2), dtype="uint16", period_s=0.01)
+LEDGER = FrameAudit(expected=4, base_id=0).ledger()
+FATE = ConsumerLedger(accepted=0, done=0, dropped=0)
+
+
+def test_a_recording_that_ends_late_leaves_the_next_one_alone(tmp_path):
+    source = PvaSource("nobody:Image")
+    late, following = (StreamRecording("det", source, tmp_path / f"{name}.arrows") for name in "ab")
+    late.begin(INFO)
+    following.begin(INFO)
+    recorder = source.record
+    late.end(LEDGER, FATE)
+    assert source.record is recorder
+    following.end(LEDGER, FATE)
+    assert source.record is None
+    assert (late.fault, following.fault) == ("", "")
+
+
+def test_an_end_that_cannot_be_written_is_told(tmp_path):
+    recording = StreamRecording("det", PvaSource("nobody:Image"), tmp_path / "a.arrows")
+    recording.begin(INFO)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (recording.path.stat().st_size, limits[1]))
+    try:
+        recording.end(LEDGER, FATE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert recording.fault.startswith(f"the recording {recording.path} cannot be written")
 
 
 def test_only_pva_can_be_recorded(RE, sound_detector, tmp_path):
