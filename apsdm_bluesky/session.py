@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 import filelock
 
 from apsdm_bluesky.callbacks import CatalogWriter, GlobusArchiver, StreamReducer
-from apsdm_bluesky.config import BeamlineConfig, DetectorConfig, QMapConfig, load_config
-from apsdm_bluesky.errors import AcquisitionError, ConfigError, ReductionError, ServiceError, StorageError
-from apsdm_bluesky.formats import read_qmap
-from apsdm_bluesky.reduction import QMap
-from apsdm_bluesky.sim import DetectorProcess, SpeckleSample, isolate_epics
+from apsdm_bluesky.config import BeamlineConfig, DetectorConfig, load_config
+from apsdm_bluesky.errors import AcquisitionError, ServiceError, StorageError
+from apsdm_bluesky.qmaps import QMapFor, dynamic_bins, qmap_chooser
+from apsdm_bluesky.sim import DetectorProcess, isolate_epics
 from apsdm_bluesky.spool import Delivery, Spool
 from apsdm_bluesky.tiled_config import connect, server_key, server_uri
 
@@ -32,7 +31,6 @@ logger = logging.getLogger(__name__)
 _CONNECT_TIMEOUT_S = 10.0
 _DELIVERY_TIMEOUT_S = 10.0
 _REDUCTION_TIMEOUT_S = 60.0
-_SIMULATED_BINS = 8
 
 
 def open_session(path_or_config: Path | str | BeamlineConfig | None = None) -> "Session":
@@ -197,7 +195,7 @@ class Session:
             scan_id_source=partial(next_scan_id, self.config.folders.root / "scan_id"),
         )
 
-    def _subscribe(self, qmap_for: "QMapFor | None") -> dict[str, StreamReducer]:
+    def _subscribe(self, qmap_for: QMapFor | None) -> dict[str, StreamReducer]:
         writer = CatalogWriter(self._spool, self._delivery)
         self.RE.subscribe(writer)  # first: what is not on disk does not exist
         self.RE.subscribe(GlobusArchiver(self._spool))
@@ -226,7 +224,7 @@ class Session:
 
         if not self.config.live_output.enabled:
             return {}
-        q_bins = _dynamic_bins(self.config)
+        q_bins = dynamic_bins(self.config)
         try:
             server = LiveServer(self.config.live_output.interface)
             self._resources.callback(server.stop)
@@ -255,67 +253,6 @@ class Session:
                 self._delivery.pending,
                 self._spool.path,
             )
-
-
-QMapFor = Callable[[tuple[int, int]], QMap]
-
-
-def qmap_chooser(config: BeamlineConfig) -> QMapFor | None:
-    """What gives the q-map for frames of a shape; None where the configuration has none.
-
-    Raises
-    ------
-    FormatError
-        The configured file cannot be read as a q-map.
-    """
-    configured = config.reduction.qmap
-    if configured is not None and configured.file is not None:
-        return partial(_fitting_qmap, configured.file, read_qmap(configured.file))
-    if configured is not None:
-        return partial(_rings, configured)
-    if config.simulation is not None and config.simulation.frames_file is None:
-        return partial(_simulated_qmap, SpeckleSample(config.simulation))
-    return None
-
-
-def _rings(config: QMapConfig, shape: tuple[int, int]) -> QMap:
-    if config.center is None:
-        raise ConfigError("reduction.qmap: give either 'file' or 'center'")
-    return QMap.rings(
-        shape,
-        config.center,
-        dynamic_bins=config.dynamic_bins,
-        static_per_dynamic=config.static_per_dynamic,
-        r_min=config.r_min,
-        r_max=config.r_max,
-    )
-
-
-def _fitting_qmap(path: Path, qmap: QMap, shape: tuple[int, int]) -> QMap:
-    if qmap.shape != shape:
-        raise ReductionError(
-            f"{path}: the q-map is {qmap.shape}, the frames are {shape} (rows, columns); use one that fits"
-        )
-    return qmap
-
-
-def _dynamic_bins(config: BeamlineConfig) -> int:
-    """Of the q-maps that `qmap_chooser` gives, whatever the shape of the frames."""
-    configured = config.reduction.qmap
-    if configured is None:
-        return _SIMULATED_BINS
-    return configured.dynamic_bins if configured.file is None else len(read_qmap(configured.file).q)
-
-
-def _simulated_qmap(sample: SpeckleSample, shape: tuple[int, int]) -> QMap:
-    """Rings on the sample's own blemish mask.
-
-    The innermost are left out: their rates spread too far to be one.
-    """
-    outer = min(shape) / 2 - 8
-    return QMap.rings(
-        shape, sample.center, dynamic_bins=_SIMULATED_BINS, r_min=outer / 3, r_max=outer, mask=sample.mask
-    )
 
 
 def next_scan_id(path: Path, _metadata: Mapping[str, Any]) -> int:

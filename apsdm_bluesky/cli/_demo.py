@@ -135,7 +135,7 @@ def _beamline(home: Path | None, simulation: SimulationConfig, qmap: QMapConfig 
 
 def _check_qmap(config: BeamlineConfig, shape: tuple[int, int]) -> None:
     """Rings and masks that do not fit the frames are told before the run."""
-    from apsdm_bluesky.session import qmap_chooser
+    from apsdm_bluesky.qmaps import qmap_chooser
 
     if (qmap_for := qmap_chooser(config)) is not None:
         qmap_for(shape)

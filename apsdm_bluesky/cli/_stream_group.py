@@ -202,7 +202,7 @@ def stream_group(plan: Plan, *, frames: int | None, base_id: int | None) -> Iter
     state = StateFile(plan.config.folders)
     with ExitStack() as stack:
         stack.enter_context(state.held())
-        from apsdm_bluesky.session import qmap_chooser  # these take seconds: a refusal does not wait for them
+        from apsdm_bluesky.qmaps import qmap_chooser  # these take seconds: a refusal does not wait for them
         from apsdm_bluesky.streaming import Collector, ConsumerGroup, GroupSeries, last_id
 
         qmap_for = qmap_chooser(plan.config)
