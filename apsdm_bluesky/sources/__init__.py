@@ -1,6 +1,7 @@
 """Where frames come from: one protocol, and PVAccess or a file behind it."""
 
 from ._credit import CreditGate
+from ._listening import listening_at
 from ._ntndarray import decode_ntndarray
 from ._protocol import FrameSink, FrameSource, Message
 from ._pva import PvaSource
@@ -16,5 +17,6 @@ __all__ = [
     "Recorder",
     "ReplaySource",
     "decode_ntndarray",
+    "listening_at",
     "structure_of",
 ]

@@ -13,16 +13,17 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pvaccess
+
+from ._listening import INTERFACES, listening_at
 
 logger = logging.getLogger(__name__)
 
 _NOBODY = -(2**63)  # what the record holds while nobody is subscribed; no message has this number
 _POLL_S = 0.05  # how soon a publisher that waits sees that it is to stop
-_INTERFACES = "EPICS_PVAS_INTF_ADDR_LIST"
 
 
 def ack_name(channel: str) -> str:
@@ -178,14 +179,6 @@ def _started() -> pvaccess.PvaServer:
     return server
 
 
-@contextmanager
-def _on_loopback() -> Iterator[None]:
-    """A server reads the environment when it is made."""
-    if _INTERFACES in os.environ:
-        yield
-        return
-    os.environ[_INTERFACES] = "127.0.0.1"
-    try:
-        yield
-    finally:
-        del os.environ[_INTERFACES]
+def _on_loopback() -> AbstractContextManager[None]:
+    """Unless the environment says where."""
+    return listening_at(os.environ.get(INTERFACES, "127.0.0.1"))

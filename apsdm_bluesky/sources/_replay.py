@@ -28,8 +28,8 @@ class ReplaySource:
     Messages carry the numbers they were recorded with; those of a series count from 1. A message that could
     not be decoded then cannot be decoded now: a recording goes through the same decoding.
 
-    For reductions without a detector. As the source of a `PvaStream` it is of no use: it plays as soon as it is
-    started, before the device is ready. There the simulated detector plays the file (``apsdm replay``).
+    For reductions without a detector. As the source of a `PvaStream` it is of no use: it plays as soon as it
+    is started, before the device is ready. There the simulated detector plays the file (``apsdm replay``).
 
     Parameters
     ----------

@@ -1,17 +1,14 @@
 """A PVA server in this process for channels that others may read, not write."""
 
 import atexit
-import os
 import tempfile
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pvaccess
 
 from apsdm_bluesky.errors import ServiceError
+from apsdm_bluesky.sources import listening_at
 
-_INTERFACE = "EPICS_PVAS_INTF_ADDR_LIST"
 _GROUP = "APSDM_LIVE"
 # Other records of this process, which name no group, stay as open as they are without rules.
 _RULES = f"ASG(DEFAULT) {{ RULE(1, READ) RULE(1, WRITE) }}\nASG({_GROUP}) {{ RULE(1, READ) }}\n"
@@ -38,7 +35,7 @@ class LiveServer:
     def __init__(self, interface: str) -> None:
         self._names: set[str] = set()
         try:
-            with _listening_at(interface):
+            with listening_at(interface):
                 self._server = pvaccess.PvaServer()  # listens at once
             with tempfile.NamedTemporaryFile("w", suffix=".acf") as rules:
                 rules.write(_RULES)
@@ -85,20 +82,6 @@ class LiveServer:
             self._server.removeRecord(name)
         self._names.clear()
         self._server.stop()
-
-
-@contextmanager
-def _listening_at(interface: str) -> Iterator[None]:
-    """A server reads its address from the environment when it is made; a client does not look at it."""
-    before = os.environ.get(_INTERFACE)
-    os.environ[_INTERFACE] = interface
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_INTERFACE]
-        else:
-            os.environ[_INTERFACE] = before
 
 
 @atexit.register
