@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from apsdm_bluesky.errors import FormatError
 
-from ._events import check_storable, scatter, unpack
+from ._events import check_storable, scatter, too_many, unpack
 
-_MOST_PIXELS = 2**28
+# What one frame, and one request, may cost: a store of a few bytes can claim any number of rows and events.
+_MOST_PIXELS = 2**26
+_MOST_EVENTS = 2**30
+_READ_ROWS = 2**16
 _READ_EVENTS = 2**21  # at once, where a frame does not have more
 
 
@@ -62,17 +65,29 @@ class EventStore:
             The store is damaged there, or has no such row.
         """
         frame = np.zeros(self.shape[1:], self.dtype)
+        pixels = frame.reshape(-1)
         for events in self.events(rows):
-            frame[:] = 0
             scatter(events, frame)
             yield frame
+            pixels[(events >> np.uint64(32)).astype(np.int64)] = 0  # the rest still is
 
     def events(self, rows: range) -> Iterator[NDArray[np.uint64]]:
-        """The events of each of some rows."""
+        """The events of each of some rows; errors as of `frames`."""
         if len(rows) and not (min(rows[0], rows[-1]) >= 0 and max(rows[0], rows[-1]) < self.shape[0]):
             raise FormatError(f"{self._path}: has {self.shape[0]} frames, not rows {rows[0]} to {rows[-1]}")
-        # zarr reads forwards only.
-        spans = self._checked_spans(rows[::-1])[::-1] if rows.step < 0 else self._checked_spans(rows)
+        total = 0
+        for start in range(0, len(rows), _READ_ROWS):
+            part = rows[start : start + _READ_ROWS]
+            # zarr reads forwards only.
+            spans = self._checked_spans(part[::-1])[::-1] if part.step < 0 else self._checked_spans(part)
+            total += int((spans[:, 1] - spans[:, 0]).sum())
+            if total > _MOST_EVENTS:
+                raise FormatError(
+                    f"{self._path}: more than {_MOST_EVENTS} events; ask for fewer frames at once"
+                )
+            yield from self._events_of(spans)
+
+    def _events_of(self, spans: NDArray[np.int64]) -> Iterator[NDArray[np.uint64]]:
         place = 0
         while place < len(spans):
             count = _together(spans[place:])
@@ -87,8 +102,11 @@ class EventStore:
         events = np.concatenate([np.empty(0, np.uint64), *frames])
         places = np.repeat(np.arange(len(frames)), [len(each) for each in frames])
         pixels, values = unpack(events, self.dtype)
-        if pixels.size and pixels.max() >= self.shape[1] * self.shape[2]:
+        size = self.shape[1] * self.shape[2]
+        if pixels.size and pixels.max() >= size:
             raise FormatError(f"{self._path}: an event lies outside of its frame")
+        keys, values = _added_up(places * size + pixels, values)
+        places, pixels = np.divmod(keys, size)
         return np.stack([places, *np.divmod(pixels, self.shape[2])]), values
 
     def _checked_spans(self, rows: range) -> NDArray[np.int64]:
@@ -122,6 +140,19 @@ def _array(group: zarr.Group, name: str, ndim: int, dtype: str) -> Any:
 def _check(right: bool, fault: str) -> None:
     if not right:
         raise FormatError(fault)
+
+
+def _added_up(keys: NDArray[np.int64], values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Each key once, in order, with the sum of its values."""
+    if (np.diff(keys) > 0).all():
+        return keys, values
+    once, where = np.unique(keys, return_inverse=True)
+    sums = np.zeros(len(once), np.int64)
+    np.add.at(sums, where, values)
+    limits = np.iinfo(values.dtype)
+    if sums.max() > limits.max or sums.min() < limits.min:
+        raise too_many(values.dtype)
+    return once, sums.astype(values.dtype)
 
 
 def _together(spans: NDArray[np.int64]) -> int:

@@ -51,11 +51,19 @@ def scatter(events: NDArray[np.uint64], frame: NDArray[np.integer]) -> None:
     Raises
     ------
     FormatError
-        A pixel outside of the frame.
+        A pixel outside of the frame, or a sum that its type cannot hold.
     """
     flat = frame.reshape(-1)
-    if (wrong := _scatter(events, flat.view(f"u{flat.itemsize}"))) >= 0:
-        raise FormatError(f"event {wrong} lies outside of the frame of {frame.shape}")
+    most = int(np.iinfo(frame.dtype).max)
+    if (wrong := _scatter(events, flat.view(f"u{flat.itemsize}"), most)) >= 0:
+        if int(events[wrong] >> _SHIFT) >= flat.size:
+            raise FormatError(f"event {wrong} lies outside of the frame of {frame.shape}")
+        raise too_many(frame.dtype)
+
+
+def too_many(dtype: DTypeLike) -> FormatError:
+    """The error of counts that are lost in this type."""
+    return FormatError(f"the events of one pixel in one frame add up to more than {np.dtype(dtype)} holds")
 
 
 def unpack(events: NDArray[np.uint64], dtype: DTypeLike) -> tuple[NDArray[np.int64], NDArray[Any]]:
@@ -92,10 +100,18 @@ def _gather(
 
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _scatter(events: NDArray[np.uint64], flat: NDArray[np.uint16]) -> int:  # pragma: no cover - compiled
+def _scatter(
+    events: NDArray[np.uint64], flat: NDArray[np.uint16], most: int
+) -> int:  # pragma: no cover - compiled
+    """Returns -1, or the first event that does not fit. A lone one does: it may be a negative value."""
     for place in range(len(events)):
         pixel = np.int64(events[place] >> _SHIFT)
         if pixel >= len(flat):
             return place
-        flat[pixel] += events[place] & _VALUE_MASK
+        value = np.int64(events[place] & _VALUE_MASK)
+        if flat[pixel] != 0:
+            value += np.int64(flat[pixel])
+            if value > most:
+                return place
+        flat[pixel] = value
     return -1

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 RECORDING_SUFFIX = ".arrows"
 VERSION = 1
+_MOST = 2**31 - 1  # of frames, and of pixels in one
 DESCRIPTION_KEY, END_KEY = b"apsdm.recording", b"apsdm.end"
 # The value union's members; payloads are little-endian.
 _MEMBERS = {
@@ -112,9 +113,16 @@ class Recording:
         try:
             found = RecordedAcquisition(**{**told, "frame_shape": tuple(told["frame_shape"])})
             (ny, nx), numbers = found.frame_shape, (found.expected, found.frames_per_message)
-            if min(ny, nx, *numbers) > 0 and 0 <= found.period_s < math.inf and np.dtype(found.dtype):
+            if (
+                all(type(number) is int and 0 < number <= _MOST for number in (ny, nx, *numbers))
+                and ny * nx <= _MOST
+                and 0 <= found.period_s < math.inf
+                and isinstance(found.dtype, str)
+                and np.dtype(found.dtype).kind in "biuf"
+                and isinstance(found.events, bool)
+            ):
                 return found
-        except (TypeError, KeyError, ValueError) as error:
+        except (TypeError, KeyError, ValueError, SyntaxError) as error:
             raise FormatError(f"{self.path}: does not tell what was acquired ({error})") from error
         raise FormatError(f"{self.path}: tells no sensible acquisition: {told}")
 
@@ -201,6 +209,8 @@ class Recording:
             fields = json.loads(head.as_py())
         except (ValueError, RecursionError) as error:
             raise FormatError(f"{self.path}: a message cannot be read ({error})") from error
+        if not isinstance(fields, dict):
+            raise FormatError(f"{self.path}: a message's head is no JSON object")
         return RecordedMessage(arrival_ns=arrival.as_py(), head=fields, member=member.as_py(), payload=array)
 
     def _end(self, metadata: Any) -> Mapping[str, Any] | None:

@@ -34,6 +34,7 @@ _COLUMNS = 2
 _OFFSET_BIT = np.uint64(1 << 36)
 _WORD = np.dtype("<u8")
 _CHUNK_WORDS = 1 << 20
+_MOST_COUNT = 2**16 - 1
 
 
 class RigakuModule:
@@ -110,7 +111,11 @@ class RigakuSixModules:
             for place, reader in enumerate(readers):
                 row, column = divmod(place, _COLUMNS)
                 corner = row * (_MODULE[0] + _GAPS[0]), column * (_MODULE[1] + _GAPS[1])
-                _place(*reader.take(first, len(part)), corner[0], corner[1], part)
+                if not _place(*reader.take(first, len(part)), corner[0], corner[1], part):
+                    raise FormatError(
+                        f"{self._paths[place]}: its words of one pixel in one frame add up to more than "
+                        f"{self.dtype} holds; give an intact Rigaku file"
+                    )
             yield FrameBatch(frames=part, indices=np.arange(first, first + len(part)))
         for reader in readers:
             reader.refuse_rest()
@@ -191,10 +196,14 @@ def _frame_count(path: Path) -> int:
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _place(
     words: NDArray[np.uint64], offsets: NDArray[np.int64], row: int, column: int, frames: NDArray[Any]
-) -> None:  # pragma: no cover - compiled
-    """Add a module's counts at its corner of the image."""
+) -> bool:  # pragma: no cover - compiled
+    """Add a module's counts at its corner of the image; False where a sum exceeds 16 bits."""
     for frame in range(len(frames)):
         for place in range(offsets[frame], offsets[frame + 1]):
             pixel = np.int64((words[place] >> np.uint64(PIXEL_SHIFT)) & np.uint64((1 << PIXEL_BITS) - 1))
             y, x = row + pixel // _MODULE[1], column + pixel % _MODULE[1]
-            frames[frame, y, x] += np.uint16(words[place] & np.uint64((1 << COUNT_BITS) - 1))
+            count = np.int64(frames[frame, y, x]) + np.int64(words[place] & np.uint64((1 << COUNT_BITS) - 1))
+            if count > _MOST_COUNT:
+                return False
+            frames[frame, y, x] = count
+    return True

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Tiled refuses larger answers by default, but only after they were made.
 _LARGEST_ANSWER = 300_000_000
+_MOST_ROWS = 1_000_000  # each costs time, dark ones too
 
 
 class _EventsAdapter(Adapter):
@@ -58,6 +59,8 @@ class _EventsAdapter(Adapter):
         first, *inside = slice.expand_for_shape(self._shape)
         one = isinstance(first, int)
         rows = range(first, first + 1) if one else range(self._shape[0])[first]
+        if len(rows) > _MOST_ROWS:
+            raise _too_large()
         try:
             answer = self._frames(rows, inside)
         except FormatError as error:
@@ -88,6 +91,8 @@ class EventFramesAdapter(_EventsAdapter):
         if np.prod(shape, dtype=float) * self._store.dtype.itemsize > _LARGEST_ANSWER:
             raise _too_large()
         answer = np.empty(shape, self._store.dtype)
+        if not answer.size:
+            return answer
         for place, frame in enumerate(self._store.frames(rows)):
             answer[place] = frame[tuple(inside)]
         return answer
@@ -99,6 +104,11 @@ class EventCoordinatesAdapter(_EventsAdapter):
     structure_family = StructureFamily.sparse
 
     def _frames(self, rows: range, inside: "Sequence[Any]") -> sparse.COO:
+        ny, nx = self._shape[1:]
+        if 0 in NDSlice(*inside).shape_after_slice((ny, nx)):
+            return sparse.COO(np.empty((3, 0), int), np.empty(0, self._store.dtype), (len(rows), ny, nx))[
+                (..., *inside)
+            ]
         frames = []
         words = 0
         for events in self._store.events(rows):
@@ -106,7 +116,6 @@ class EventCoordinatesAdapter(_EventsAdapter):
             if words * 32 > _LARGEST_ANSWER:  # three coordinates and a count
                 raise _too_large()
             frames.append(events.copy())
-        ny, nx = self._shape[1:]
         coordinates, values = self._store.coordinates(frames)
         answer = sparse.COO(coordinates, values, shape=(len(rows), ny, nx))
         return answer[(..., *inside)]
@@ -117,4 +126,6 @@ def _unreadable(error: Exception) -> HTTPException:
 
 
 def _too_large() -> HTTPException:
-    return HTTPException(400, "the answer would have more than 300 MB; ask for fewer frames at once")
+    return HTTPException(
+        400, "the answer would have more than 300 MB or a million frames; ask for fewer frames at once"
+    )

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections import deque
 from contextlib import closing
 from pathlib import Path
@@ -155,6 +156,61 @@ def test_words_that_name_a_pixel_twice_add_up(tmp_path, layout, words_a_frame):
     with closing(made):
         made.append(batch)
     np.testing.assert_array_equal(pixels(tmp_path / "a.zarr", made), expected)
+
+
+def repeated(count):
+    """One frame: so many words of 4,095 at pixel 8."""
+    words = np.full(count, 8 << 16 | 4095, "u8")
+    return EventBatch(
+        words=words,
+        offsets=np.array([0, count]),
+        indices=np.zeros(1, "i8"),
+        shape=SHAPE,
+        timestamps=np.zeros(1),
+    )
+
+
+@pytest.mark.parametrize("layout", ["dense", "events"])
+def test_counts_that_the_type_cannot_hold_are_refused(tmp_path, layout):
+    frames = images(1)
+    with closing(writer(tmp_path / "a.zarr", frames, layout=layout)) as made:
+        made.append(repeated(16))
+    assert pixels(tmp_path / "a.zarr", made)[0, 1, 1] == 16 * 4095
+
+    def too_many():  # images are refused when they are written, events when they are read
+        with closing(writer(tmp_path / "b.zarr", frames, layout=layout)) as made:
+            made.append(repeated(20))
+        pixels(tmp_path / "b.zarr", made)
+
+    with pytest.raises(FormatError, match="more than uint16 holds"):
+        too_many()
+
+
+def test_coordinates_add_up_or_are_refused(tmp_path):
+    for count in (16, 20):
+        with closing(writer(tmp_path / f"{count}.zarr", images(1), layout="events")) as made:
+            made.append(repeated(count))
+    store = EventStore(tmp_path / "16.zarr/image")
+    places, values = store.coordinates(list(store.events(range(1))))
+    assert (places.T.tolist(), values.tolist()) == ([[0, 1, 1]], [16 * 4095])
+    store = EventStore(tmp_path / "20.zarr/image")
+    with pytest.raises(FormatError, match="more than uint16 holds"):
+        store.coordinates(list(store.events(range(1))))
+
+
+def test_claimed_rows_cost_no_memory(tmp_path):
+    """A billion rows without a file read as dark frames: so many of them are not held at once."""
+    write(tmp_path / "a.zarr", images(20), layout="events")
+    zarr.open_array(tmp_path / "a.zarr/image/spans").resize((10**9, 2))
+    store = EventStore(tmp_path / "a.zarr/image")
+    tracemalloc.start()
+    try:
+        read = store.events(range(10**9))
+        assert len(list(itertools.islice(read, 100_000))) == 100_000
+        read.close()
+        assert tracemalloc.get_traced_memory()[1] < 50 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("layout", ["dense", "events", None])

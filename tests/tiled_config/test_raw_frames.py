@@ -223,6 +223,16 @@ def test_an_answer_that_is_too_large_is_refused_before_it_is_made(tiled_server):
     assert "300 MB" in answer.json()["detail"]
 
 
+def test_rows_that_are_only_claimed_are_refused_or_not_read(tiled_server):
+    image = write(tiled_server)
+    zarr.open_array(image / "spans").resize((10**9, 2))
+    key = register(tiled_server, image, shape=(10**9, *SHAPE))
+    answer = read(tiled_server, key, "::,0,0")
+    assert answer.status_code == 400
+    assert "a million frames" in answer.json()["detail"]
+    assert read(tiled_server, key, "5:7,1,2").content == FRAMES[5:7, 1, 2].tobytes()
+
+
 @pytest.mark.parametrize("mimetype", ["events", "sparse"])
 def test_a_store_outside_of_the_raw_folder_is_not_read(tiled_server, mimetype):
     outside = write(tiled_server).rename(tiled_server.config.folders.root / f"outside-{uuid.uuid4()}")
