@@ -56,32 +56,33 @@ class PvaSource:
         self._sink: FrameSink | None = None
         self._live = threading.Event()
         self._calls = threading.RLock()  # a sink may stop its source
-        self._connected = False
         self._mono = False  # the first image of each subscription tells; to read it costs 5 us an attribute
-        self._callbacks = (self._on_update, self._on_connection)
-        _callbacks.append(self._callbacks)
+        self._callback = self._on_update
+        _callbacks.append(self._callback)
+        # A channel that has a connection callback ends the process now and then when it is given up (pvapy
+        # 5.6, by abort, once in about a hundred times). So another one, without monitor, is asked instead.
+        self._watch: pvaccess.Channel | None = None
 
     @property
     def connected(self) -> bool:
         """Whether the channel's server answers."""
-        return self._connected
+        return self._watch is not None and bool(self._watch.isConnected())
 
     def start(self, sink: FrameSink, *, queue_size: int) -> None:
         """Subscribe with a server queue of `queue_size` frames; see `FrameSource.start`."""
         self.stop()
         self._live.clear()
-        self._connected = self._mono = False
+        self._mono = False
         self._sink = sink
         if self._acknowledgement is not None:
             self._acknowledgement.begin()
             queue_size = self._credit + 4
         # A new channel each time: a monitor that is restarted on an old one can go dead.
         channel = pvaccess.Channel(self.channel_name)
-        channel.setConnectionCallback(self._callbacks[1])
         self._channel = channel
         _active.add(self)
         # `field()` asks for everything: the default request brings the value only.
-        channel.monitor(self._callbacks[0], f"record[queueSize={queue_size}]field()")
+        channel.monitor(self._callback, f"record[queueSize={queue_size}]field()")
         # monitor() returns before it is connected; frames sent before the first update would be lost.
         if not self._live.wait(self._connect_timeout_s):
             self.stop()
@@ -89,6 +90,7 @@ class PvaSource:
                 f"PVA channel {self.channel_name} does not answer within {self._connect_timeout_s:g} s; "
                 "is the IOC running, and does EPICS_PVA_ADDR_LIST reach it?"
             )
+        self._watch = self._watch or _connected_channel(self.channel_name)
 
     def stop(self) -> None:
         """End the subscription; see `FrameSource.stop`."""
@@ -118,15 +120,7 @@ class PvaSource:
             logger.warning("%s: the last frame cannot be read: %s", self.channel_name, error)
             return None
 
-    def _on_connection(self, connected: bool) -> None:
-        # A new channel says so too, before it is connected for the first time.
-        lost = self._connected and not connected and self._channel is not None
-        self._connected = connected
-        if lost:
-            logger.warning("%s: disconnected", self.channel_name)
-
     def _on_update(self, structure: pvaccess.PvObject) -> None:
-        self._connected = True
         if (record := self.record) is not None:
             record(structure)
         try:
@@ -145,6 +139,15 @@ class PvaSource:
         number = 0 if update is None else update.unique_id  # 0: the channel has had no frame yet
         if self._acknowledgement is not None and number is not None:
             self._acknowledgement.handled(number)
+
+
+def _connected_channel(name: str) -> pvaccess.Channel:
+    channel = pvaccess.Channel(name)
+    try:
+        channel.get("uniqueId")  # connects; from then on it follows the server by itself
+    except pvaccess.PvaException as error:
+        logger.warning("%s: its server has gone: %s", name, error)
+    return channel
 
 
 @atexit.register

@@ -11,6 +11,7 @@ from apsdm_bluesky.errors import ApsdmError, ConfigError
 from apsdm_bluesky.model import AcquisitionLedger, Batch, ConsumerLedger
 
 from ._info import AcquisitionInfo
+from ._memory import give_back_memory
 from ._pool import Block, BlockPool
 from ._spill import SpilledBatch, SpillFiles
 
@@ -139,6 +140,7 @@ class Lane:
             self._files.close()
         if self._acquisition is not None:
             self._end(self._acquisition)
+        give_back_memory()
 
     def _next(self) -> Block | SpilledBatch | None:
         with self._changed:

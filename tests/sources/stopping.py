@@ -2,11 +2,14 @@
 
 import sys
 import threading
+import tracemalloc
 
 from apsdm_bluesky.config import SimulationConfig
 from apsdm_bluesky.sim import DetectorProcess, isolate_epics
 
 isolate_epics()
+# With it whatever touches Python objects without the interpreter's lock ends the process, not once in a while.
+tracemalloc.start()
 
 
 def main(times):
