@@ -8,7 +8,7 @@ from apsdm_bluesky.config import SimulationConfig
 from apsdm_bluesky.sim import DetectorProcess, isolate_epics
 
 isolate_epics()
-# With it whatever touches Python objects without the interpreter's lock ends the process, not once in a while.
+# With it whatever touches Python objects without the interpreter's lock ends the process for sure.
 tracemalloc.start()
 
 
