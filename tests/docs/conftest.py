@@ -1,4 +1,4 @@
-"""A demo run, as the tutorial takes it, on the test session's shared Tiled server."""
+"""A demo run, as the tutorial takes it, on a Tiled server of its own: others' runs would hide it in lists."""
 
 import json
 import os
@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import RunningServer, tiled_server
-
-__all__ = ["tiled_server"]
+from tests.servers import RunningServer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +55,9 @@ class DemoRun:
 
 
 @pytest.fixture(scope="session")
-def demo(tiled_server):
+def demo(request, tmp_path_factory):
+    server = RunningServer(tmp_path_factory.mktemp("docs"))
+    request.config.add_cleanup(server.close)
     command = [
         sys.executable,
         "-m",
@@ -65,8 +65,8 @@ def demo(tiled_server):
         "demo",
         "--json",
         "--home",
-        tiled_server.config.home,
+        server.config.home,
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
-    return DemoRun(server=tiled_server, told=json.loads(done.stdout))
+    return DemoRun(server=server, told=json.loads(done.stdout))
