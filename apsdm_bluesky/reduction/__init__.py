@@ -15,6 +15,7 @@ from ._saxs import Saxs, SaxsResult
 from ._scheme import multitau_delays
 from ._series import RunningResult, SeriesReduction, SeriesResult
 from ._stats import FrameStats, FrameStatsResult
+from ._workers import OneThread, Workers
 
 __all__ = [
     "DecayFit",
@@ -22,12 +23,14 @@ __all__ = [
     "FrameStatsResult",
     "MultiTau",
     "MultiTauResult",
+    "OneThread",
     "QMap",
     "RunningResult",
     "Saxs",
     "SaxsResult",
     "SeriesReduction",
     "SeriesResult",
+    "Workers",
     "event_offsets",
     "find_hot_pixels",
     "fit_decays",

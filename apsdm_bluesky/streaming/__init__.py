@@ -12,6 +12,7 @@ from ._lane import Consumer, Lane
 from ._pool import BlockPool, Ring
 from ._receiver import Receiver
 from ._stream import FrameStream
+from ._threads import Threads
 
 if TYPE_CHECKING:
     from ._hpc_collector import Collector, last_id
@@ -35,6 +36,7 @@ __all__ = [
     "LiveServer",
     "Receiver",
     "Ring",
+    "Threads",
     "last_id",
 ]
 
