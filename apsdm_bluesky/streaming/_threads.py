@@ -6,7 +6,7 @@ from types import TracebackType
 
 
 class Threads:
-    """`reduction.Workers` with a pool of its own. The loops release the interpreter's lock, so they run at once.
+    """`reduction.Workers` with a pool of its own. The loops release the interpreter's lock: they run at once.
 
     Not for use by two reductions at a time with parts that wait for each other; parts that only compute may
     share it.
