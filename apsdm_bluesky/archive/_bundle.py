@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apsdm_bluesky.durable import make_folder, sync
 from apsdm_bluesky.errors import StorageError
 from apsdm_bluesky.model import ArchivedRun, BundleMember, Manifest
 from apsdm_bluesky.spool import RunFile
-from apsdm_bluesky.transfer import make_folder, sync
 
 from ._births import Births, frame_ledger
 from ._manifest import SCHEMA, TOOL, encode_manifest

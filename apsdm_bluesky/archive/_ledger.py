@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from apsdm_bluesky.durable import make_folder
 from apsdm_bluesky.errors import StorageError
-from apsdm_bluesky.transfer import make_folder
 
 from ._events import Event
 from ._machine import apply

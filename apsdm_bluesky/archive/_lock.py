@@ -11,8 +11,8 @@ from typing import Self
 
 import filelock
 
+from apsdm_bluesky.durable import make_folder
 from apsdm_bluesky.errors import LockedError, StorageError
-from apsdm_bluesky.transfer import make_folder
 
 # Long enough that somebody who only looks whether it is held does not keep an agent from starting.
 _PATIENCE_S = 1.0

@@ -8,6 +8,7 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
+from apsdm_bluesky.durable import sync
 from apsdm_bluesky.model import StoredFile
 
 _ABSENT = np.iinfo(np.uint64).max  # a chunk of fill values, in the index of a shard
@@ -93,20 +94,4 @@ def publish_all(files: Collection[HashedFile]) -> list[StoredFile]:
 def sync_names(files: Collection[HashedFile]) -> None:
     """Bring the names of files to the disk."""
     for folder in {file.path.parent for file in files}:
-        _sync_folder(folder)
-
-
-def make_folder(path: Path) -> None:
-    """A new folder, with those above it that lack; their names are brought to the disk, too."""
-    lacking = [folder for folder in (path, *path.parents) if not folder.exists()]
-    path.mkdir(parents=True)
-    for folder in lacking:
-        _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(folder)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
+from apsdm_bluesky.durable import make_folder
 from apsdm_bluesky.errors import StorageError
 from apsdm_bluesky.model import Batch, EventBatch, FrameBatch, StoredFile
 
 from ._events import check_storable, storable
-from ._hashed_file import HashedFile, make_folder, publish_all, sync_names
+from ._hashed_file import HashedFile, publish_all, sync_names
 from ._pixels import DensePixels, EventPixels
 from ._zarr_layout import ArrayLayout, ColumnWriter, metadata
 
@@ -96,7 +97,7 @@ class RawWriter:
         self._pixels: Pixels | None = None
         self._columns: dict[str, ColumnWriter] = {}
         with self._storage_errors():
-            make_folder(path)
+            make_folder(path, exist_ok=False)
             if layout != "auto":
                 self._open(layout)
 

@@ -1,7 +1,6 @@
 """Writes recordings; their format stands with the reader."""
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from apsdm_bluesky.durable import sync
 from apsdm_bluesky.errors import StorageError
 
 from ._recording import DESCRIPTION_KEY, END_KEY, VERSION, RecordedMessage, recording_schema
@@ -62,8 +62,7 @@ class RecordingWriter:
             self._writer.write_batch(self._empty, custom_metadata={END_KEY: json.dumps(end)})
             self._writer.close()
             self._file.close()
-            with self._path.open("rb") as file:
-                os.fsync(file.fileno())
+            sync(self._path)
         except OSError as error:
             raise self._failure(error) from error
 

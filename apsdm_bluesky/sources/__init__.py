@@ -2,13 +2,14 @@
 
 from ._credit import CreditGate
 from ._listening import listening_at
-from ._ntndarray import decode_ntndarray
+from ._ntndarray import UNREADABLE, decode_ntndarray
 from ._protocol import FrameSink, FrameSource, Message
 from ._pva import PvaSource
 from ._recorder import Recorder, structure_of
 from ._replay import ReplaySource
 
 __all__ = [
+    "UNREADABLE",
     "CreditGate",
     "FrameSink",
     "FrameSource",

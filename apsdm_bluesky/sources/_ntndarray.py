@@ -37,8 +37,8 @@ _TYPES = dict(enumerate(map(np.dtype, ("i1", "i2", "i4", "i8", "u1", "u2", "u4",
 _COLOUR_MODES = {1: "Bayer", 2: "RGB1", 3: "RGB2", 4: "RGB3", 5: "YUV444", 6: "YUV422", 7: "YUV421"}
 _LAST_SECOND = 2**33  # the year 2242; a clock beyond it is broken
 _FRAME_NUMBERS = 1 << (64 - FRAME_SHIFT)
-# What reading a field of a structure that is no NTNDArray raises.
-_UNREADABLE = (
+# What reading a field of a structure that comes from anybody raises.
+UNREADABLE = (
     KeyError,
     TypeError,
     ValueError,
@@ -76,7 +76,7 @@ def decode_ntndarray(structure: Mapping[str, Any], *, mono: bool = False) -> Fra
         raise _refusal(structure, str(error)) from error
     except KeyError as error:
         raise _refusal(structure, f"it has no field {error}") from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise _refusal(structure, f"a field cannot be read ({error})") from error
 
 
@@ -95,14 +95,14 @@ def _refusal(structure: Mapping[str, Any], reason: str) -> FormatError:
 def _unique_id_or_none(structure: Mapping[str, Any]) -> int | None:
     try:
         return int(structure["uniqueId"])
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
 def _payload_or_none(structure: Mapping[str, Any]) -> NDArray[np.uint8] | None:
     try:
         data = _flat(structure["value"])
-    except (*_UNREADABLE, FormatError):
+    except (*UNREADABLE, FormatError):
         return None
     return None if data is None else np.ascontiguousarray(data).reshape(-1).view(np.uint8)
 
@@ -155,7 +155,7 @@ def _number(attributes: Mapping[str, Any], name: str) -> int:
     """An NTAttribute's value, which sits in a union as the image does."""
     try:
         return int(attributes[name][0]["value"])
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise FormatError(f"its attribute {name} is missing or no number") from error
 
 

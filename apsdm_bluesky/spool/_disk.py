@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from apsdm_bluesky.durable import sync
 from apsdm_bluesky.errors import StorageError
 
 
@@ -21,15 +22,6 @@ def storage_error(path: Path, task: str, error: OSError) -> StorageError:
     """The error that names the path and what was tried."""
     reason = error.strerror or error
     return StorageError(f"{path}: cannot {task} ({reason}); free space or give write permission there")
-
-
-def sync_path(path: Path) -> None:
-    """Bring a file or a folder's entries to the disk."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def append(fd: int, data: bytes) -> None:
@@ -58,4 +50,4 @@ def write_durably(path: Path, data: bytes) -> None:
         finally:
             os.close(fd)
         temporary.replace(path)
-        sync_path(path.parent)
+        sync(path.parent)

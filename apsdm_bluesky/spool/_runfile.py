@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from apsdm_bluesky.durable import sync
 from apsdm_bluesky.errors import FormatError, StorageError
 
 from ._codec import decode_line
-from ._disk import storage_errors, sync_path, write_durably
+from ._disk import storage_errors, write_durably
 
 # Run uids come out of documents and become file names: these characters only, no leading dot or dash.
 _UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}", re.ASCII)
@@ -152,7 +153,7 @@ class RunFile:
     def sync(self) -> None:
         """Bring every document written so far to the disk."""
         with storage_errors(self.path, "sync"):
-            sync_path(self.path)
+            sync(self.path)
 
     def complete_size(self) -> int:
         """The size in bytes up to the end of the last complete line."""

@@ -11,10 +11,11 @@ from typing import Any
 
 import filelock
 
+from apsdm_bluesky.durable import sync
 from apsdm_bluesky.errors import FormatError, LockedError, StorageError
 
 from ._codec import encode_line
-from ._disk import append, storage_error, storage_errors, sync_path
+from ._disk import append, storage_error, storage_errors
 from ._routes import Routes
 from ._runfile import RunFile, run_file_name
 
@@ -123,7 +124,7 @@ class SpoolSession:
                 append(fd, line)
                 os.fsync(fd)
                 temporary.rename(path)
-                sync_path(self.path)
+                sync(self.path)
             except OSError:
                 os.close(fd)
                 temporary.unlink(missing_ok=True)

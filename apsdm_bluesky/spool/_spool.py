@@ -6,9 +6,10 @@ import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
+from apsdm_bluesky.durable import sync
 from apsdm_bluesky.errors import LockedError, StorageError
 
-from ._disk import storage_errors, sync_path
+from ._disk import storage_errors
 from ._runfile import RunFile
 from ._session import SpoolSession, list_runs
 
@@ -33,7 +34,7 @@ class Spool:
         path = self.root / name
         with storage_errors(path, "create"):
             path.mkdir(parents=True)
-            sync_path(self.root)
+            sync(self.root)
         return SpoolSession(path)
 
     def runs(self) -> list[RunFile]:

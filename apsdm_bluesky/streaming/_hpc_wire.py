@@ -10,24 +10,13 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-import pvaccess
 from numpy.typing import NDArray
 
 from apsdm_bluesky.errors import FormatError, ReductionError
 from apsdm_bluesky.model import COUNT_BITS, FRAME_SHIFT, CorruptFrame, EventFrame, Frame, FrameBatch
 from apsdm_bluesky.reduction import pack_events
-from apsdm_bluesky.sources import Message, decode_ntndarray
+from apsdm_bluesky.sources import UNREADABLE, Message, decode_ntndarray
 
-# What reading a field of a structure that comes from anybody raises.
-_UNREADABLE = (
-    KeyError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    IndexError,
-    OverflowError,
-    pvaccess.PvaException,
-)
 _COUNT_MASK = np.uint64((1 << COUNT_BITS) - 1)
 
 
@@ -110,7 +99,7 @@ def from_wire(structure: Mapping[str, Any]) -> Delivery:
         attributes = {entry["name"]: entry["value"][0]["value"] for entry in structure["attribute"]}
         sender = Sender(**{name: int(attributes[name.capitalize()]) for name in _SENDER})
         unique_id = int(structure["uniqueId"])
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise FormatError(f"this is no message of a stream consumer: {error} cannot be read") from error
     if "Corrupt" in attributes:
         reason = str(attributes["Corrupt"])

@@ -1,6 +1,5 @@
 """Moving files to an archive and back: the `Transfer` protocol, and a folder as the destination."""
 
-from ._copy import make_folder, sync
 from ._local import LocalFolder
 from ._paths import resolve_inside
 from ._protocol import (
@@ -24,7 +23,5 @@ __all__ = [
     "Transfer",
     "TransferItem",
     "TransferRequest",
-    "make_folder",
     "resolve_inside",
-    "sync",
 ]

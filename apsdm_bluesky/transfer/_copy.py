@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from apsdm_bluesky.durable import make_folder, sync
 from apsdm_bluesky.errors import ApsdmError
 
 _CHUNK = 4 * 2**20
@@ -51,24 +52,6 @@ def publish(part: Path, target: Path) -> None:
     target.hardlink_to(part)
     part.unlink()
     sync(target.parent)
-
-
-def make_folder(folder: Path) -> None:
-    """Create a folder and its parents so that a crash does not take them away again."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync(folder.parent)
-
-
-def sync(path: Path) -> None:
-    """Bring a file, or a folder's entries, to the disk."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _write_part(source: Path, part: Path, progress: Callable[[int], None]) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apsdm_bluesky.durable import make_folder, sync
 from apsdm_bluesky.errors import FormatError, StorageError
 
-from ._copy import make_folder, sync
 from ._protocol import Direction, TaskReport, TaskStatus, TransferItem, TransferRequest
 
 
