@@ -2,6 +2,7 @@
 
 from ._catalog_writer import CatalogWriter
 from ._globus_archiver import GlobusArchiver
+from ._series_analysis import SeriesAnalysis
 from ._stream_reducer import StreamReducer
 
-__all__ = ["CatalogWriter", "GlobusArchiver", "StreamReducer"]
+__all__ = ["CatalogWriter", "GlobusArchiver", "SeriesAnalysis", "StreamReducer"]

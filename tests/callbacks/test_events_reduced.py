@@ -114,7 +114,7 @@ def test_what_is_dropped_is_a_gap(analyses, monkeypatch):
             assert go.wait(60)
             super().push(batch)
 
-    monkeypatch.setattr("apsdm_bluesky.callbacks._stream_reducer.SeriesReduction", Held)
+    monkeypatch.setattr("apsdm_bluesky.callbacks._series_analysis.SeriesReduction", Held)
     analysis = reduced(
         map(message, range(1, MESSAGES + 1)),
         analyses,

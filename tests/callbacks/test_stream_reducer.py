@@ -127,7 +127,7 @@ def test_a_failing_reduction_never_harms_the_acquisition(
     RE, det, documents, analyses, subscribed, monkeypatch, where
 ):
     if where == "push":
-        monkeypatch.setattr("apsdm_bluesky.callbacks._stream_reducer.SeriesReduction", Unreducible)
+        monkeypatch.setattr("apsdm_bluesky.callbacks._series_analysis.SeriesReduction", Unreducible)
     chooser = broken_qmap if where == "begin" else qmap_for
     reducer = subscribed(StreamReducer("det", det.frames, emit=analyses, qmap_for=chooser, config=CONFIG))
     take(RE, det, 200)
@@ -165,7 +165,7 @@ def test_a_reduction_that_is_too_slow_drops_and_counts(RE, det, documents, analy
             assert go.wait(60)
             super().push(batch)
 
-    monkeypatch.setattr("apsdm_bluesky.callbacks._stream_reducer.SeriesReduction", Held)
+    monkeypatch.setattr("apsdm_bluesky.callbacks._series_analysis.SeriesReduction", Held)
     small = open_device(det.prefix, det._raw_root, ring_mb=0.5)  # 85 frames
     config = CONFIG.model_copy(update={"on_overflow": "drop"})
     reducer = subscribed(StreamReducer("det", small.frames, emit=analyses, qmap_for=qmap_for, config=config))
