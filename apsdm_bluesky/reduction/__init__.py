@@ -8,6 +8,7 @@ into batches gives the same result, bit for bit.
 from ._events import event_offsets, pack_events, unpack_events
 from ._fit import DecayFit, fit_decays
 from ._g2 import MultiTauResult
+from ._geometry import Geometry
 from ._hot_pixels import find_hot_pixels
 from ._multitau import MultiTau
 from ._qmap import QMap
@@ -21,6 +22,7 @@ __all__ = [
     "DecayFit",
     "FrameStats",
     "FrameStatsResult",
+    "Geometry",
     "MultiTau",
     "MultiTauResult",
     "OneThread",

@@ -1,7 +1,7 @@
 """Which pixels belong to which q bin."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from apsdm_bluesky.errors import ReductionError
 
-Center = tuple[float, float]
+from ._geometry import Q_UNIT, Center, Geometry, check_center
+from ._partition import Bins, Spacing, Splits, outer_radius, ring_edges, sort_pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,6 +32,11 @@ class QMap:
         Unit of q; "px" where the geometry is not known.
     center
         Beam centre (x, y) = (column, row) [px]; whole numbers are pixel centres.
+    geometry
+        Where the detector is, if that is known; its centre is `center`.
+    phi, static_phi
+        Shape (nq,) and (ns,): azimuth of the dynamic and static bins [degree], as `Geometry.azimuth` has it.
+        None where the bins are not split in azimuth.
 
     Raises
     ------
@@ -45,10 +51,17 @@ class QMap:
     static_q: NDArray[np.float64]
     unit: str
     center: Center
+    geometry: Geometry | None = None
+    phi: NDArray[np.float64] | None = None
+    static_phi: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        _check_center(self.center)
+        check_center(self.center)
         object.__setattr__(self, "center", (float(self.center[0]), float(self.center[1])))
+        if self.geometry is not None and self.geometry.center != self.center:
+            raise ReductionError(
+                f"beam centre {self.center}, but {self.geometry.center} in the geometry: give one"
+            )
         mask = _boolean(self.mask, np.shape(self.mask), "the mask")
         fields: dict[str, NDArray[Any]] = {
             "mask": mask.copy(),
@@ -57,6 +70,11 @@ class QMap:
             "dynamic": _bins(self.dynamic, mask, np.size(self.q), "dynamic"),
             "static": _bins(self.static, mask, np.size(self.static_q), "static"),
         }
+        if (self.phi is None) != (self.static_phi is None):
+            raise ReductionError("phi is given for dynamic or static bins only: give both, or none")
+        if self.phi is not None and self.static_phi is not None:
+            fields["phi"] = _angles(self.phi, np.size(self.q), "phi")
+            fields["static_phi"] = _angles(self.static_phi, np.size(self.static_q), "static_phi")
         for name, array in fields.items():
             array.flags.writeable = False
             object.__setattr__(self, name, array)
@@ -96,29 +114,82 @@ class QMap:
         ReductionError
             No ring can be made of these numbers, or no good pixel lies in one.
         """
-        if dynamic_bins < 1 or static_per_dynamic < 1:
-            raise ReductionError(f"{dynamic_bins} rings of {static_per_dynamic}: each must be 1 or more")
-        _check_center(center)
+        check_center(center)
+        splits = Splits(dynamic_bins, static_per_dynamic)
         y, x = np.indices(shape)
         radius = np.hypot(x - center[0], y - center[1])
-        outer = _outer_radius(shape, center) if r_max is None else r_max
+        outer = outer_radius(shape, center) if r_max is None else r_max
         inner = max(outer / 8, radius.min()) if r_min is None else r_min
-        if not 0 <= inner < outer < np.inf:
-            raise ReductionError(f"rings from r_min={inner:g} to r_max={outer:g} px: need 0 <= r_min < r_max")
-        edges = np.linspace(inner, outer, dynamic_bins * static_per_dynamic + 1)
-        static = np.digitize(radius, edges)
-        static[static == len(edges)] = 0
-        dynamic = -(-static // static_per_dynamic)
-        static_q = _mean_radius(radius, static, edges)
-        return cls(
-            dynamic=dynamic.astype(np.int32),
-            static=static.astype(np.int32),
-            mask=np.ones(shape, bool) if mask is None else _boolean(mask, shape, "the mask"),
-            q=static_q.reshape(dynamic_bins, static_per_dynamic).mean(axis=1),
-            static_q=static_q,
-            unit="px",
-            center=center,
-        )
+        edges = ring_edges(inner, outer, splits, "linear", "px")
+        return cls._of_bins(sort_pixels(radius, edges, None, splits), mask, "px", center, None)
+
+    @classmethod
+    def partition(
+        cls,
+        shape: tuple[int, int],
+        geometry: Geometry,
+        *,
+        dynamic_bins: int = 8,
+        static_per_dynamic: int = 3,
+        phi_bins: int = 1,
+        static_phi_per_dynamic: int = 1,
+        q_min: float | None = None,
+        q_max: float | None = None,
+        r_min: float | None = None,
+        r_max: float | None = None,
+        spacing: Spacing = "linear",
+        mask: NDArray[np.bool_] | None = None,
+    ) -> "QMap":
+        """Contiguous rings in q [1/angstrom], split into equal sectors in azimuth; static in dynamic ones.
+
+        Bins are numbered as pySimpleMask does, q major and phi minor, but all keep their number: one that
+        holds no pixel is NaN in the results. A ring has one q in all its sectors: the mean over the pixels
+        of a static ring (masked ones included), the mean over its static rings for a dynamic one. Sectors
+        begin at -180 degrees and their phi is in their middle; `phi` is None without a split in azimuth.
+
+        Parameters
+        ----------
+        shape
+            (ny, nx) of the detector.
+        dynamic_bins, static_per_dynamic
+            Rings in which g2 is reported, and rings in each of them in which intensities are averaged.
+        phi_bins, static_phi_per_dynamic
+            Sectors of a dynamic ring, and static sectors in each of them.
+        q_min, q_max
+            [1/angstrom]. Default: an eighth of `q_max`, at least the lowest q there is; and the largest full
+            circle on the detector, or the farthest corner, as in `rings`.
+        r_min, r_max
+            The same as radii about the beam [px], on a detector normal to it at `geometry.distance_m`.
+        spacing
+            Edges of the rings: "linear" or "log".
+
+        Raises
+        ------
+        ReductionError
+            No bins can be made of these numbers, a limit is given twice, or no good pixel lies in a bin.
+        """
+        splits = Splits(dynamic_bins, static_per_dynamic, phi_bins, static_phi_per_dynamic)
+        q = geometry.q(shape)
+        low, high = _limit("min", q_min, r_min, geometry), _limit("max", q_max, r_max, geometry)
+        outer = geometry.q_at_radius(outer_radius(shape, geometry.center)) if high is None else high
+        inner = max(outer / 8, q.min()) if low is None else low
+        edges = ring_edges(inner, outer, splits, spacing, "1/angstrom")
+        azimuth = geometry.azimuth(shape) if phi_bins * static_phi_per_dynamic > 1 else None
+        bins = sort_pixels(q, edges, azimuth, splits)
+        return cls._of_bins(bins, mask, Q_UNIT, geometry.center, geometry)
+
+    @classmethod
+    def _of_bins(
+        cls,
+        bins: Bins,
+        mask: NDArray[np.bool_] | None,
+        unit: str,
+        center: Center,
+        geometry: Geometry | None,
+    ) -> "QMap":
+        shape = bins.dynamic.shape
+        good = np.ones(shape, bool) if mask is None else _boolean(mask, shape, "the mask")
+        return cls(**bins._asdict(), mask=good, unit=unit, center=center, geometry=geometry)
 
     def without(self, bad: NDArray[np.bool_]) -> "QMap":
         """Return the map without the pixels where `bad` (ny, nx) is True. Bins keep their numbers and q."""
@@ -154,12 +225,11 @@ class QMap:
             (self.static_q, "<f8"),
         ):
             digest.update(np.ascontiguousarray(array, dtype).tobytes())
+        if self.geometry is not None:
+            digest.update(repr(astuple(self.geometry)).encode())
+        if self.phi is not None and self.static_phi is not None:
+            digest.update(np.concatenate([self.phi, self.static_phi]).astype("<f8").tobytes())
         return digest.hexdigest()
-
-
-def _check_center(center: Center) -> None:
-    if not np.isfinite(center).all():
-        raise ReductionError(f"beam centre {center}: give two finite numbers, (column, row) in pixels")
 
 
 def _boolean(array: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.bool_]:
@@ -203,19 +273,15 @@ def _check_nesting(dynamic: NDArray[np.int32], static: NDArray[np.int32]) -> Non
         raise ReductionError(f"static bin {number} lies in dynamic bins {inside}: it must lie in one")
 
 
-def _outer_radius(shape: tuple[int, int], center: Center) -> float:
-    """The largest full circle about the centre, or the farthest corner where that is tiny."""
-    (ny, nx), (x, y) = shape, center
-    circle = min(x + 0.5, nx - 0.5 - x, y + 0.5, ny - 0.5 - y)
-    if circle >= min(shape) / 8:
-        return circle
-    return float(np.hypot(max(x + 0.5, nx - 0.5 - x), max(y + 0.5, ny - 0.5 - y)))
+def _limit(name: str, q: float | None, radius: float | None, geometry: Geometry) -> float | None:
+    """A limit in q, given as such or as a radius."""
+    if q is not None and radius is not None:
+        raise ReductionError(f"give q_{name} or r_{name}, not both")
+    return q if radius is None else geometry.q_at_radius(radius)
 
 
-def _mean_radius(
-    radius: NDArray[np.float64], rings: NDArray[np.int64], edges: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Mean radius of each ring's pixels; the middle of a ring without any."""
-    count = np.bincount(rings.ravel(), minlength=len(edges))[1:]
-    total = np.bincount(rings.ravel(), radius.ravel(), minlength=len(edges))[1:]
-    return np.where(count > 0, total / np.maximum(count, 1), (edges[1:] + edges[:-1]) / 2)
+def _angles(angles: ArrayLike, number: int, name: str) -> NDArray[np.float64]:
+    array = np.array(angles, np.float64, ndmin=1)
+    if array.shape != (number,):
+        raise ReductionError(f"{name} has shape {array.shape}: need one angle a bin, ({number},)")
+    return array
