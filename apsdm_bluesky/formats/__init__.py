@@ -4,8 +4,11 @@ from ._corrupt import write_corrupt
 from ._event_store import EventStore
 from ._events import check_storable, storable
 from ._frames import read_frames
+from ._mask import read_mask
 from ._open import open_frames, open_replay
+from ._poni import read_poni
 from ._qmap import read_qmap
+from ._qmap_writer import write_qmap
 from ._raw_writer import Layout, RawWriter
 from ._recording import RECORDING_SUFFIX, RecordedMessage, Recording
 from ._recording_writer import RecordingWriter
@@ -25,7 +28,10 @@ __all__ = [
     "open_frames",
     "open_replay",
     "read_frames",
+    "read_mask",
+    "read_poni",
     "read_qmap",
     "storable",
     "write_corrupt",
+    "write_qmap",
 ]

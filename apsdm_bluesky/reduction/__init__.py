@@ -8,7 +8,7 @@ into batches gives the same result, bit for bit.
 from ._events import event_offsets, pack_events, unpack_events
 from ._fit import DecayFit, fit_decays
 from ._g2 import MultiTauResult
-from ._geometry import Geometry
+from ._geometry import HC_KEV_ANGSTROM, Geometry
 from ._hot_pixels import find_hot_pixels
 from ._multitau import MultiTau
 from ._qmap import QMap
@@ -16,9 +16,13 @@ from ._saxs import Saxs, SaxsResult
 from ._scheme import multitau_delays
 from ._series import RunningResult, SeriesReduction, SeriesResult
 from ._stats import FrameStats, FrameStatsResult
+from ._twotime import TwoTime
+from ._twotime_result import AgeProfiles, TwoTimeResult, age_profiles
 from ._workers import OneThread, Workers
 
 __all__ = [
+    "HC_KEV_ANGSTROM",
+    "AgeProfiles",
     "DecayFit",
     "FrameStats",
     "FrameStatsResult",
@@ -32,7 +36,10 @@ __all__ = [
     "SaxsResult",
     "SeriesReduction",
     "SeriesResult",
+    "TwoTime",
+    "TwoTimeResult",
     "Workers",
+    "age_profiles",
     "event_offsets",
     "find_hot_pixels",
     "fit_decays",
