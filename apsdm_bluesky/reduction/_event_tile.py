@@ -1,0 +1,188 @@
+"""A tile of pixels: its events of late, and its sums of products."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _event_kernels as kernels
+from ._event_table import PairTable, Slots
+
+MAX_32 = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Frames that are correlated together. Times count from its origin, a multiple of 2^levels frames.
+
+    Parameters
+    ----------
+    events
+        Packed events, tile after tile: each tile's places for its kept events, then its new ones, in order.
+    shift
+        Frames from the last block's origin to this one's.
+    start, stop
+        Times of the first frame, and of the one after the last.
+    open_slots
+        The slots of frames that the block's first frame found incomplete, as `PairTable.slots` gives them;
+        None where their products are in the sums.
+    """
+
+    events: NDArray[np.uint32]
+    shift: int
+    start: int
+    stop: int
+    open_slots: tuple[Slots, Slots] | None
+
+
+class Scratch:
+    """What one part needs while it works on a tile."""
+
+    def __init__(self, reach: int) -> None:
+        self.last = np.zeros(kernels.TILE, np.int32)
+        self.link = np.zeros(0, np.int32)
+        self.window = np.zeros(kernels.TIMES + reach + 1, np.int32)
+        self.later = np.zeros(kernels.CHUNK, np.int32)
+        self.earlier = np.zeros(kernels.CHUNK, np.int32)
+        self.sums = np.zeros(kernels.TILE, np.uint32)
+
+    def reserve(self, events: int) -> None:
+        """Make room to link so many events."""
+        if len(self.link) < events:
+            self.link = np.zeros(events + events // 4, np.int32)
+
+
+class Tile:
+    """Correlates the events of the used pixels from `begin` to `end`.
+
+    Products are added up in 32 bits as long as these hold them for certain, then in 64. In a block, a product
+    sum grows by no more than the square of the highest sum of a pixel's counts, kept events included.
+
+    Parameters
+    ----------
+    places
+        Shape (TILE,): of the tile's image pixels among its used ones, -1 for none.
+    """
+
+    def __init__(self, table: PairTable, places: NDArray[np.int16], begin: int, end: int) -> None:
+        self.begin, self.end = begin, end
+        self._table = table
+        self._places = places
+        self.totals = np.zeros(end - begin, np.uint32)
+        self._products = np.zeros((table.none, end - begin), np.uint32)
+        self._wide: NDArray[np.uint64] | None = None
+        self._bound = 0
+        self._buffer = np.zeros(0, np.uint32)
+        self.kept = self._buffer
+
+    def correlate(self, block: Block, place: slice, scratch: Scratch) -> tuple[NDArray[np.uint32], int]:
+        """Add the block's events. Returns all, kept and new, and the highest sum of a pixel's counts."""
+        events, known = block.events[place], len(self.kept)
+        scratch.reserve(len(events))
+        n, highest = self._link(events, block, scratch)
+        products = self._products_for(highest)
+        if block.open_slots is not None:
+            self._add(
+                events[:known], self._open_from(block.start, scratch), block.open_slots, 1, products, scratch
+            )
+        self._add(events[:n], known, self._table.all_slots, 1, products, scratch)
+        self._keep(events[int(scratch.window[block.stop]) : n])
+        return events[:n], highest
+
+    def replace(self, block: Block, place: slice, scratch: Scratch) -> None:
+        """Keep the block's events: their pairs were counted elsewhere."""
+        events = block.events[place]
+        scratch.reserve(len(events))
+        totals = self.totals.copy()
+        n, _ = self._link(events, block, scratch)
+        self.totals[:] = totals
+        self._keep(events[:n])
+
+    def forget(self) -> None:
+        """Keep no events."""
+        self.kept = self._buffer[:0]
+
+    def settle(self, stop: int, open_slots: tuple[Slots, Slots], scratch: Scratch) -> None:
+        """Take out the products of level frames that are incomplete at the time `stop`."""
+        scratch.reserve(len(self.kept))
+        kernels.link_kept(self.kept, 0, self.kept, scratch.last, scratch.link, scratch.sums)
+        kernels.time_windows(self.kept, self._table.reach, stop, scratch.window)
+        products = self._products if self._wide is None else self._wide
+        self._add(self.kept, self._open_from(stop, scratch), open_slots, -1, products, scratch)
+
+    def add_products_to(self, out: NDArray[np.uint64], slots: slice) -> None:
+        """Add the product sums of the slots to out (nslots, npix)."""
+        out = out[:, self.begin : self.end]
+        out += self._products[slots]
+        if self._wide is not None:
+            out += self._wide[slots]
+
+    def _link(self, events: NDArray[np.uint32], block: Block, scratch: Scratch) -> tuple[int, int]:
+        n, highest = kernels.link_tile(
+            self.kept,
+            block.shift,
+            events,
+            block.stop,
+            self._table.reach,
+            self._places,
+            self.totals,
+            scratch.last,
+            scratch.link,
+            scratch.window,
+            scratch.sums,
+        )
+        return int(n), int(highest)
+
+    def _add(
+        self,
+        events: NDArray[np.uint32],
+        begin: int,
+        slots: tuple[Slots, Slots],
+        sign: int,
+        products: NDArray[np.uint32] | NDArray[np.uint64],
+        scratch: Scratch,
+    ) -> None:
+        """Add the pairs whose later event is one from `begin` on."""
+        of_pairs, own = slots
+        none = self._table.none
+        if of_pairs.shape[-1] > 1:
+            kernels.add_pairs(
+                events,
+                begin,
+                scratch.link,
+                scratch.window,
+                of_pairs,
+                none,
+                sign,
+                scratch.later,
+                scratch.earlier,
+                products,
+            )
+        if own.shape[-1] > 1:
+            kernels.add_squares(events, begin, own, none, sign, products)
+
+    def _open_from(self, stop: int, scratch: Scratch) -> int:
+        """The first event that may belong to a level's frame that is incomplete at the time `stop`."""
+        longest = 1 << (self._table.levels - 1)
+        return int(scratch.window[stop // longest * longest + self._table.reach])
+
+    def _products_for(self, highest: int) -> NDArray[np.uint32] | NDArray[np.uint64]:
+        """Where to add products, when a pixel's counts sum up to `highest` at most."""
+        if self._bound + highest**2 <= MAX_32:
+            self._bound += highest**2
+            return self._products
+        if self._wide is None:
+            self._wide = np.zeros(self._products.shape, np.uint64)
+        self._wide += self._products
+        self._products[:] = 0
+        self._bound = highest**2
+        if self._bound <= MAX_32:
+            return self._products
+        self._bound = 0
+        return self._wide
+
+    def _keep(self, events: NDArray[np.uint32]) -> None:
+        if len(self._buffer) < len(events):
+            self._buffer = np.zeros(len(events) + len(events) // 4, np.uint32)
+        self.kept = self._buffer[: len(events)]
+        self.kept[:] = events
