@@ -190,8 +190,14 @@ class Session:
     def _run_engine(self) -> "RunEngine":
         from bluesky import RunEngine
 
+        metadata: dict[str, Any] = {
+            "beamline": self.config.name,
+            "versions": {"apsdm-bluesky": version("apsdm-bluesky")},
+        }
+        if self.config.simulation is not None:
+            metadata["simulation"] = self.config.simulation.model_dump(mode="json")
         return RunEngine(
-            {"beamline": self.config.name, "versions": {"apsdm-bluesky": version("apsdm-bluesky")}},
+            metadata,
             scan_id_source=partial(next_scan_id, self.config.folders.root / "scan_id"),
         )
 

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from . import _demo, _doctor, _servers, _shell, _stream
+from . import _demo, _doctor, _reduce, _servers, _shell, _stream
 from ._faults import run
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command("demo")(_demo.demo)
 app.command("replay")(_demo.replay)
+app.command("reduce")(_reduce.reduce)
 app.command("up")(_servers.up)
 app.command("serve")(_servers.serve)
 app.command("agent")(_servers.agent)

@@ -1,6 +1,5 @@
 """`apsdm demo` and `apsdm replay`: one run through everything, simulated frames or real ones."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +16,7 @@ from apsdm_bluesky.config import (
 )
 from apsdm_bluesky.errors import ConfigError
 
+from ._bins import RINGS, CenterOption, QMapOption, bins_of, point_of
 from ._logs import log_to_file
 from ._options import HomeOption, JsonOption, configured
 
@@ -60,11 +60,9 @@ def replay(
             "Rigaku (.bin, .bin.000 of six), .imm."
         ),
     ],
-    rings: Annotated[int, typer.Option(min=1, help="Number of dynamic q bins.")] = 8,
-    center: Annotated[
-        str | None, typer.Option(help="Beam centre X,Y in pixels; default: the middle.")
-    ] = None,
-    qmap: Annotated[Path | None, typer.Option(help="A pySimpleMask q-map in place of rings.")] = None,
+    rings: Annotated[int, typer.Option(min=1, help="Number of dynamic q bins.")] = RINGS,
+    center: CenterOption = None,
+    qmap: QMapOption = None,
     speed: Annotated[
         float, typer.Option(min=0, help="Times the recorded pace; 0: as fast as frames are taken.")
     ] = 1.0,
@@ -78,21 +76,17 @@ def replay(
 ) -> None:
     """Stream a recording, or a file's frames, over PVA through the same device, reduction and archive."""
     # What is wrong with the input is told before anything is started.
-    point = None if center is None else _point(center)
+    point = point_of(center)
     from apsdm_bluesky.formats import open_replay
 
     replayed = open_replay(file)
     ny, nx = replayed.shape
     try:
-        bins = (
-            QMapConfig(file=qmap)
-            if qmap is not None
-            else QMapConfig(center=point or ((nx - 1) / 2, (ny - 1) / 2), dynamic_bins=rings)
-        )
         simulation = SimulationConfig(shape=(ny, nx), frames_file=file.absolute(), speed=speed)
         detector = _replayed_detector(file, replayed)
     except ValidationError as error:
         raise ConfigError(f"{file}, {nx} x {ny} pixels: {faults_of(error)}") from error
+    bins = bins_of((ny, nx), rings, point, qmap)
     config = _beamline(home, simulation, bins).model_copy(update={"detectors": {"sim_det": detector}})
     _check_qmap(config, (ny, nx))
     log_to_file(config.folders)
@@ -139,13 +133,3 @@ def _check_qmap(config: BeamlineConfig, shape: tuple[int, int]) -> None:
 
     if (qmap_for := qmap_chooser(config)) is not None:
         qmap_for(shape)
-
-
-def _point(text: str) -> tuple[float, float]:
-    try:
-        x, y = (float(part) for part in text.split(","))
-    except ValueError:
-        x = y = math.nan
-    if not (math.isfinite(x) and math.isfinite(y)):
-        raise ConfigError(f"--center {text!r}: give two numbers, X,Y in pixels, for instance 143,132")
-    return x, y

@@ -1,9 +1,7 @@
 """What `demo` and `replay` tell at their end, read back from the catalogue."""
 
-import math
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -14,6 +12,7 @@ from apsdm_bluesky.session import Session
 from apsdm_bluesky.sim import SpeckleSample
 
 from ._services import Services
+from ._tables import mask_of, masked, numbers, rates
 
 
 def build_report(session: Session, uid: str, record: Record, tiled_uri: str) -> dict[str, Any]:
@@ -41,16 +40,16 @@ def build_report(session: Session, uid: str, record: Record, tiled_uri: str) -> 
             "corrupt": int(_only(ledger, f"{name}_corrupt")),
             "duplicate": int(_only(ledger, f"{name}_duplicate")),
         },
-        "mask": _mask(_only(qmap, "hot_pixels"), _only(qmap, "mask")),
+        "mask": mask_of(_only(qmap, "hot_pixels"), _only(qmap, "mask")),
         "g2": {
-            "q": _numbers(q),
+            "q": numbers(q),
             "delays": [int(delay) for delay in _only(result, "delays")],
-            "values": [_numbers(row) for row in _only(result, "g2").T],
-            "errors": [_numbers(row) for row in _only(result, "g2_err").T],
+            "values": [numbers(row) for row in _only(result, "g2").T],
+            "errors": [numbers(row) for row in _only(result, "g2_err").T],
         },
         "fit": {
-            "gamma": _numbers(_only(result, "gamma")),
-            "gamma_err": _numbers(_only(result, "gamma_err")),
+            "gamma": numbers(_only(result, "gamma")),
+            "gamma_err": numbers(_only(result, "gamma_err")),
             **_truth(session.config, q),
         },
         "tiled_uri": tiled_uri,
@@ -63,26 +62,10 @@ def _only(stream: Any, key: str) -> Any:
     return stream[key].read()[0]
 
 
-def _mask(hot: Any, mask: Any) -> dict[str, Any]:
-    ys, xs = np.nonzero(hot)
-    columns, counts = np.unique(xs, return_counts=True)
-    return {
-        "pixels_masked": len(xs),
-        "pixels_used": int(np.count_nonzero(mask)),
-        # A bad column would fill the line: it is told as one.
-        "bad_columns": [int(column) for column, count in zip(columns, counts, strict=True) if count >= 8],
-        "pixels": [[int(x), int(y)] for x, y in zip(xs, ys, strict=True)][:100],
-    }
-
-
 def _truth(config: BeamlineConfig, q: Any) -> dict[str, Any]:
     if config.simulation is None or config.simulation.frames_file is not None:
         return {}
-    return {"gamma_true": _numbers(SpeckleSample(config.simulation).gamma(q))}
-
-
-def _numbers(values: Any) -> list[float | None]:
-    return [float(value) if math.isfinite(value) else None for value in np.atleast_1d(values)]
+    return {"gamma_true": numbers(SpeckleSample(config.simulation).gamma(q))}
 
 
 def print_report(report: dict[str, Any], config: BeamlineConfig, running: Services) -> None:
@@ -95,46 +78,14 @@ def print_report(report: dict[str, Any], config: BeamlineConfig, running: Servic
     table.add_row("raw run", report["raw_uid"])
     table.add_row("result", report["processed_uid"])
     table.add_row("frames", f"{frames['expected']} expected: {fates}")
-    table.add_row("masked", _masked(report["mask"]))
+    table.add_row("masked", masked(report["mask"]))
     table.add_row("archive", f"{report['archive']['state']}  sha256 {report['archive']['sha256']}")
     console.print(table)
-    console.print(_rates(report))
+    console.print(rates(report))
     _addresses(console, report, config, running)
 
 
 _SHOWN = {"received", "reduced", "stored", "dropped", "missing"}
-
-
-def _masked(mask: dict[str, Any]) -> str:
-    columns = mask["bad_columns"]
-    text = f"{mask['pixels_masked']} hot pixels found"
-    return f"{text}, most in column x = {', '.join(map(str, columns))}" if columns else text
-
-
-def _rates(report: dict[str, Any]) -> Table:
-    fit = report["fit"]
-    truth = fit.get("gamma_true")
-    table = Table(title="Decay rates", title_justify="left")
-    for heading in (
-        "q [px]",
-        "Gamma [1/frame]",
-        "error",
-        *(("true", "(fit - true) / error") if truth else ()),
-    ):
-        table.add_column(heading, justify="right")
-    for i, q in enumerate(report["g2"]["q"]):
-        gamma, error = fit["gamma"][i], fit["gamma_err"][i]
-        known = [_text(truth[i]), _text(_pull(gamma, error, truth[i]), "+.1f")] if truth else []
-        table.add_row(_text(q, ".1f"), _text(gamma), _text(error), *known)
-    return table
-
-
-def _pull(gamma: float | None, error: float | None, true: float) -> float | None:
-    return (gamma - true) / error if gamma is not None and error else None
-
-
-def _text(value: float | None, form: str = ".5f") -> str:
-    return "-" if value is None else format(value, form)
 
 
 def _addresses(console: Console, report: dict[str, Any], config: BeamlineConfig, running: Services) -> None:

@@ -12,7 +12,10 @@ from ._qmap_writer import write_qmap
 from ._raw_writer import Layout, RawWriter
 from ._recording import RECORDING_SUFFIX, RecordedMessage, Recording
 from ._recording_writer import RecordingWriter
-from ._series import ArraySeries, FrameSeries
+from ._series import ArraySeries, FrameSeries, frames_within
+from ._xpcs_file import write_xpcs, xpcs_bytes
+from ._xpcs_record import Provenance, TwoTimeMaps, XpcsRecord
+from ._xpcs_run import RawRun, run_record, series_record
 
 __all__ = [
     "RECORDING_SUFFIX",
@@ -20,18 +23,27 @@ __all__ = [
     "EventStore",
     "FrameSeries",
     "Layout",
+    "Provenance",
+    "RawRun",
     "RawWriter",
     "RecordedMessage",
     "Recording",
     "RecordingWriter",
+    "TwoTimeMaps",
+    "XpcsRecord",
     "check_storable",
+    "frames_within",
     "open_frames",
     "open_replay",
     "read_frames",
     "read_mask",
     "read_poni",
     "read_qmap",
+    "run_record",
+    "series_record",
     "storable",
     "write_corrupt",
     "write_qmap",
+    "write_xpcs",
+    "xpcs_bytes",
 ]

@@ -4,10 +4,12 @@ from ._address import running_server, server_key, server_uri
 from ._client import connect
 from ._key import api_key
 from ._process import ServerProcess, server_process
+from ._run_frames import RunFrames
 from ._serve import serve
 from ._settings import server_settings
 
 __all__ = [
+    "RunFrames",
     "ServerProcess",
     "api_key",
     "connect",
