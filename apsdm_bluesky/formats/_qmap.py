@@ -165,7 +165,7 @@ def _center(data: _Data) -> tuple[float, float]:
 
 
 def _geometry(path: Path, data: _Data) -> Geometry | None:
-    known = [name for name in _PLACE if name in data]
+    known = [name for name in _PLACE if name in data and not np.isnan(data[name])]  # NaN: result files
     if not known:
         return None
     if len(known) < len(_PLACE):

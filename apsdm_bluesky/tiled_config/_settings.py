@@ -43,6 +43,12 @@ def server_settings(config: BeamlineConfig) -> dict[str, Any]:
         "streaming_cache": {"uri": "memory"},  # live subscriptions
         "media_types": {
             # What `run.documents()` asks for.
-            "BlueskyRun": {"application/json-seq": "bluesky_tiled_plugins.exporters:json_seq_exporter"},
+            "BlueskyRun": {
+                "application/json-seq": "bluesky_tiled_plugins.exporters:json_seq_exporter",
+                # Results as the files that people open; any other run's HDF5 is Tiled's own.
+                "application/x-hdf5": "apsdm_bluesky.tiled_config._xpcs_export:export_hdf5",
+                "application/x-xpcs-hdf5": "apsdm_bluesky.tiled_config._xpcs_export:export_xpcs",
+            },
         },
+        "file_extensions": {"xpcs": "application/x-xpcs-hdf5"},
     }

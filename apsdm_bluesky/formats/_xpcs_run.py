@@ -1,0 +1,237 @@
+"""Result records of what a reduction returned, and of the documents of an analysis run."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from apsdm_bluesky.errors import FormatError, ReductionError
+from apsdm_bluesky.reduction import DecayFit, Geometry, QMap, SeriesResult
+
+from ._xpcs_record import Provenance, TwoTimeMaps, XpcsRecord
+
+Stream = Mapping[str, Any]
+Document = Mapping[str, Any]
+
+_FIT = tuple(item.name for item in fields(DecayFit) if item.name != "q")
+_LABELS = ("proposal", "esaf", "experiment", "purpose")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawRun:
+    """What a result file repeats of the raw run.
+
+    Parameters
+    ----------
+    start, stop
+        Its documents; `stop` is empty where it has none.
+    configuration
+        Of its primary stream: values by key.
+    """
+
+    start: Document
+    stop: Document = field(default_factory=dict)
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+
+
+def series_record(
+    result: SeriesResult, provenance: Provenance, *, two_time: TwoTimeMaps | None = None
+) -> XpcsRecord:
+    """The record of a reduction's result."""
+    multitau = result.multitau
+    return XpcsRecord(
+        provenance=provenance,
+        qmap=result.qmap,
+        frames=multitau.frames,
+        delays=multitau.delays,
+        levels=multitau.levels,
+        pairs=multitau.pairs,
+        g2=multitau.g2,
+        g2_err=multitau.g2_err,
+        saxs=result.saxs.intensity,
+        sum_image=result.saxs.sum_image,
+        frame_index=result.stats.indices,
+        total=result.stats.total,
+        result_sha256=result.sha256,
+        fit={name: getattr(result.decays, name) for name in _FIT},
+        two_time=two_time,
+    )
+
+
+def run_record(start: Document, streams: Mapping[str, Stream], raw: RawRun | None = None) -> XpcsRecord:
+    """The record of an analysis run.
+
+    Parameters
+    ----------
+    start
+        The analysis run's start document.
+    streams
+        The data of the one event of the streams `primary` and `qmap`, and of `ledger` and `two_time` where
+        they are there.
+    raw
+        None where the raw run is not at hand: times and exposure are unknown then.
+
+    Raises
+    ------
+    FormatError
+        A key is missing or not what it should be.
+    """
+    primary = _Data("primary", streams)
+    qmap, center_known = _qmap(_Data("qmap", streams), start)
+    return XpcsRecord(
+        provenance=_provenance(start, raw, streams.get("ledger", {})),
+        qmap=qmap,
+        center_known=center_known,
+        frames=_whole("frames", primary["frames"]),
+        result_sha256=str(primary["result_sha256"]),
+        fit={name: primary[name] for name in _FIT if name in primary},
+        two_time=_two_time(_Data("two_time", streams)) if "two_time" in streams else None,
+        **{
+            key: primary[key]
+            for key in (
+                "delays",
+                "levels",
+                "pairs",
+                "g2",
+                "g2_err",
+                "saxs",
+                "sum_image",
+                "frame_index",
+                "total",
+            )
+        },
+    )
+
+
+class _Data:
+    """One event's data, whose lack is told."""
+
+    def __init__(self, name: str, streams: Mapping[str, Stream]) -> None:
+        if name not in streams:
+            raise FormatError(f"the run has no stream {name!r}; only a run of an XPCS reduction has it")
+        self._name = name
+        self._stream = streams[name]
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._stream:
+            raise FormatError(f"stream {self._name!r} lacks {key!r}; reduce the raw run again")
+        return self._stream[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._stream
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._stream.get(key, default)
+
+
+def _qmap(bins: _Data, start: Document) -> tuple[QMap, bool]:
+    """The q-map in use, and whether its beam centre is known."""
+    center = _center(bins, start)
+    known = center is not None
+    place = center or (0.0, 0.0)
+    try:
+        qmap = QMap(
+            dynamic=np.asarray(bins["dynamic_map"]),
+            static=np.asarray(bins["static_map"]),
+            mask=np.asarray(bins["mask"]) > 0,
+            q=bins["q"],
+            static_q=bins["static_q"],
+            unit=str(bins["q_unit"]),
+            center=place,
+            geometry=_geometry(bins, place) if known else None,
+            phi=bins.get("phi"),
+            static_phi=bins.get("static_phi"),
+        )
+    except (ReductionError, TypeError, ValueError) as error:
+        raise FormatError(f"stream 'qmap' cannot be used ({error}); reduce the raw run again") from error
+    return qmap, known
+
+
+def _center(bins: _Data, start: Document) -> tuple[float, float] | None:
+    """As the q-map's event has it, or the configuration that the q-map was made of."""
+    configured = _mapping(_mapping(start.get("configuration")).get("qmap")).get("center")
+    center = bins.get("center", configured)
+    if center is None:
+        return None
+    values = np.ravel(center)
+    if len(values) != 2:
+        raise FormatError(f"stream 'qmap': center is {center!r}: need two numbers")
+    return _number("center", values[0]), _number("center", values[1])
+
+
+def _geometry(bins: _Data, center: tuple[float, float]) -> Geometry | None:
+    lengths = {key: bins.get(key) for key in ("distance_m", "energy_kev", "pixel_size_m")}
+    if any(value is None for value in lengths.values()):
+        return None
+    angles = {} if bins.get("rotations") is None else {"rotations": tuple(np.ravel(bins["rotations"]))}
+    return Geometry(center=center, **{key: _number(key, value) for key, value in lengths.items()}, **angles)
+
+
+def _two_time(maps: _Data) -> TwoTimeMaps:
+    return TwoTimeMaps(bins=maps["bins"], c2=maps["c2"], width=_whole("width", maps["width"]))
+
+
+def _provenance(start: Document, raw: RawRun | None, ledger: Stream) -> Provenance:
+    raw = raw or RawRun(start={})
+    known = {**raw.start, **start}
+    scan_id, uid = known.get("scan_id"), str(start.get("uid", ""))
+    return Provenance(
+        identifier=str(scan_id if scan_id is not None else known.get("raw_uid", uid)),
+        raw_uid=str(start.get("raw_uid", "")),
+        result_uid=uid,
+        scan_id=None if scan_id is None else _whole("scan_id", scan_id),
+        start_time=_iso("time", raw.start.get("time")),
+        end_time=_iso("time", raw.stop.get("time")),
+        # A period of 0 is not known.
+        frame_period_s=_number("frame_period_s", start.get("frame_period_s")) or math.nan,
+        exposure_s=_exposure(raw.configuration),
+        energy_kev=_number("energy_kev", known.get("energy_kev")),
+        detector=str(start.get("detector", "")),
+        sample=_text(known.get("sample", "")),
+        metadata={key: _text(known[key]) for key in _LABELS if key in known},
+        software={str(name): str(number) for name, number in _mapping(start.get("software")).items()},
+        configuration=_mapping(start.get("configuration")),
+        ledger={key: value if isinstance(value, int) else str(value) for key, value in ledger.items()},
+    )
+
+
+def _exposure(configuration: Mapping[str, Any]) -> float:
+    """The camera's `acquire_time`, whatever the device's name stands before it."""
+    found = [value for key, value in configuration.items() if key.endswith("acquire_time")]
+    return _number("acquire_time", found[0]) if len(found) == 1 else math.nan
+
+
+def _iso(name: str, seconds: Any) -> str:
+    if seconds is None:
+        return ""
+    try:
+        return datetime.fromtimestamp(_number(name, seconds), UTC).isoformat(timespec="microseconds")
+    except (ValueError, OverflowError, OSError) as error:
+        raise FormatError(f"document: {name} is {seconds!r}: need seconds since 1970") from error
+
+
+def _number(name: str, value: Any) -> float:
+    """NaN where there is none."""
+    try:
+        return math.nan if value is None else float(value)
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"document: {name} is {value!r}: need a number") from error
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise FormatError(f"document: {name} is {value!r}: need a whole number") from error
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
