@@ -39,8 +39,24 @@ def test_detectors_of_a_beamline_are_not_simulated(tmp_path):
     ("text", "told"),
     [
         ("reduction: {qmap: {centre: [1, 2]}}", "reduction.qmap.centre: unknown key"),
-        ("reduction: {qmap: {}}", "reduction.qmap: give either 'file' or 'center'"),
-        ("reduction: {qmap: {center: [1, 2], file: a.h5}}", "reduction.qmap: give either 'file' or 'center'"),
+        ("reduction: {qmap: {}}", "reduction.qmap: give one of 'file', 'poni' and 'center'"),
+        ("reduction: {qmap: {center: [1, 2], file: a.h5}}", "reduction.qmap: give one of 'file', 'poni' and"),
+        (
+            "reduction: {qmap: {center: [1, 2], energy_kev: 9}}",
+            "reduction.qmap: 'distance_m', 'energy_kev' and",
+        ),
+        (
+            "reduction: {qmap: {poni: a.poni, distance_m: 8, energy_kev: 9, pixel_size_m: 1.0e-4}}",
+            "reduction.qmap: 'distance_m', 'energy_kev' and 'pixel_size_m' go together, and with 'center'",
+        ),
+        (
+            "reduction: {qmap: {file: a.h5, mask: m.npy, dynamic_bins: 9, phi_bins: 2}}",
+            "reduction.qmap: with 'file' the bins are given: leave out dynamic_bins, phi_bins",
+        ),
+        (
+            "reduction: {qmap: {center: [1, 2], phi_bins: 4, spacing: log}}",
+            "qmap: phi_bins, spacing: give 'poni'",
+        ),
         ("reduction: {qmap: {center: [.nan, 2]}}", "reduction.qmap.center.0: "),
         ("reduction: {interval_s: .inf}", "reduction.interval_s: "),
         ("server: {port: abc}", "server.port: "),
