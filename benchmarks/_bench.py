@@ -36,7 +36,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Race:
-    """The same work done by ours and by its peers; each call of a side takes one sample."""
+    """The same work done by ours and by its peers; each call of a side takes one sample.
+
+    Parameters
+    ----------
+    rounds
+        How many rounds a slow peer takes part in, by its name: the first ones. All others run in each.
+    """
 
     name: str
     unit: str
@@ -44,6 +50,7 @@ class Race:
     peers: Mapping[str, Measure]
     better: Literal["higher", "lower"] = "higher"
     targets: Sequence[Target] = ()
+    rounds: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

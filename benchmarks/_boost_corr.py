@@ -65,8 +65,7 @@ for line in sys.stdin:
         num_loaders=int(sys.argv[1]), max_memory=float(sys.argv[2]), save_results=False,
     )
     spent["whole_s"] = time.perf_counter() - start
-    if asked["result"]:
-        np.savez(asked["result"], **{key: multitau[key] for key in ("delay_list", "g2", "g2_err")})
+    np.savez(asked["result"], **{key: multitau[key] for key in ("delay_list", "g2", "g2_err")})
     print(json.dumps(spent), flush=True)
 """
 
@@ -86,17 +85,13 @@ class BoostCorr:
     def __init__(self, process: PeerProcess) -> None:
         self._process = process
 
-    def rate(self, raw: Path, qmap: Path, dtype: Dtype) -> Sample:
-        """Frames/s of the correlation alone, as it tells them itself; set-up and read-out go without."""
-        spent = self._process.ask(raw=str(raw), qmap=str(qmap), dtype=dtype, result=None)
-        return Sample(value=spent["frames"] / spent["correlated_s"], extra={"whole s": spent["whole_s"]})
-
-    def g2(self, raw: Path, qmap: Path) -> G2:
-        """In float32."""
+    def run(self, raw: Path, qmap: Path, dtype: Dtype) -> tuple[Sample, G2]:
+        """Frames/s of the correlation alone, without set-up and read-out, as it tells its own; and g2."""
         result = raw.with_name(f"{raw.name}.npz")
-        self._process.ask(raw=str(raw), qmap=str(qmap), dtype="float32", result=str(result))
+        spent = self._process.ask(raw=str(raw), qmap=str(qmap), dtype=dtype, result=str(result))
+        sample = Sample(value=spent["frames"] / spent["correlated_s"], extra={"whole s": spent["whole_s"]})
         with np.load(result) as arrays:
-            return G2(delays=arrays["delay_list"], g2=arrays["g2"], g2_err=arrays["g2_err"])
+            return sample, G2(delays=arrays["delay_list"], g2=arrays["g2"], g2_err=arrays["g2_err"])
 
 
 @contextmanager

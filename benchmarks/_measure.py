@@ -75,6 +75,8 @@ def measure(
     samples: dict[tuple[str, str], list[Sample]] = {(race.name, name): [] for race, name, _ in turns}
     for number in range(1, repeats + 1):
         for race, name, side in turns if number % 2 else reversed(turns):
+            if number > race.rounds.get(name, repeats):
+                continue
             progress(number, race.name, name)
             samples[race.name, name].append(side())
     return [
@@ -99,7 +101,10 @@ def _results(race: Race, samples: Mapping[str, Sequence[Sample]]) -> list[SideRe
 
 
 def ratio(ours: Sequence[Sample], peer: Sequence[Sample]) -> float | None:
-    """Median of ours / peer, round by round: what slowed the machine down for a round slowed both."""
+    """Median of ours / peer, round by round: what slowed the machine down for a round slowed both.
+
+    A peer that took part in the first rounds only is compared with ours of these.
+    """
     if any(sample.value == 0 for sample in peer):
         return None
-    return statistics.median(a.value / b.value for a, b in zip(ours, peer, strict=True))
+    return statistics.median(a.value / b.value for a, b in zip(ours, peer, strict=False))

@@ -1,4 +1,4 @@
-"""Files as the facility's detectors write them, for peers that read files."""
+"""Raw files as the facility's detectors write them, for peers that read files."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +6,6 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-
-from apsdm_bluesky.reduction import QMap
 
 
 def write_area_detector(path: Path, frames: NDArray[Any]) -> None:
@@ -19,13 +17,3 @@ def write_area_detector(path: Path, frames: NDArray[Any]) -> None:
 def write_rigaku(path: Path, words: NDArray[np.uint64]) -> None:
     """Packed events, whose frame numbers begin at 0."""
     words.astype("<u8", copy=False).tofile(path)
-
-
-def write_qmap(path: Path, qmap: QMap) -> None:
-    """What boost-corr reads of a q-map, in the layout of pySimpleMask."""
-    with h5py.File(path, "w") as file:
-        group = file.create_group("qmap")
-        group["mask"] = qmap.dynamic > 0
-        group["blemish"] = qmap.mask
-        group["dynamic_roi_map"] = qmap.dynamic.astype(np.uint32)
-        group["static_roi_map"] = qmap.static.astype(np.uint32)

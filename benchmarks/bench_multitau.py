@@ -1,88 +1,145 @@
-"""Multi-tau g2 of 256 x 256 speckle on one core: frames/s from frames in memory to the result."""
+"""Multi-tau g2 of dense frames: Lambda 750K, 516 x 1556 pixels, 0.1 counts a pixel, 20 / 100 q bins."""
 
+import functools
+import json
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apsdm_bluesky.config import SimulationConfig
-from apsdm_bluesky.model import FrameBatch
-from apsdm_bluesky.reduction import MultiTau, QMap
-from apsdm_bluesky.sim import SpeckleSample
+from apsdm_bluesky.formats import write_qmap
+from apsdm_bluesky.reduction import MultiTau, QMap, Workers
+from apsdm_bluesky.streaming import Threads
 
-from . import _scikit_beam
-from ._bench import Bench, Measure, Race, Sample
+from . import _boost_corr
+from ._bench import Bench, Measure, Race, Sample, Target
+from ._detectors import BATCH, LAMBDA_750K, frame_batches
+from ._growth import Work, growth
+from ._multitau_runs import correlate, timed, timed_boost_corr, upper_part
+from ._small_frames import small_frames
+from ._xpcs_files import write_area_detector
 
-FRAMES = 1024
-BATCH = 256  # as the receiver hands them over
-DELAYS_PER_LEVEL = 4
-
-Floats = NDArray[np.float64]
+FRAMES = 4096
+DIFFERENT = 512  # in memory, read round and round: more than fit a cache
+THREADS = 2
+PEER_ROUNDS = 2
+CHILD_TIMEOUT_S = 300
 
 
 @contextmanager
 def bench() -> Iterator[Bench]:
-    frames, qmap = speckle()
-    compare(ours(frames, qmap), plain_numpy(frames, qmap))  # compiles, too
-    peers: dict[str, Measure] = {"numpy": timed(plain_numpy, frames, qmap)}
-    notes = [f"{FRAMES} frames, {len(qmap.pixels)} pixels used; numpy in float64, to the same g2 (1e-9)"]
-    with _scikit_beam.peer(frames, qmap.dynamic, buffers=2 * DELAYS_PER_LEVEL) as (scikit_beam, note):
-        notes.append(note)
-        if scikit_beam is not None:
-            peers["scikit-beam"] = scikit_beam
-        race = Race(name="multi-tau", unit="frames/s", ours=timed(ours, frames, qmap), peers=peers)
-        yield Bench(races=[race], packages=("numpy", "numba"), notes=notes)
+    frames, qmap = LAMBDA_750K.frames(DIFFERENT), LAMBDA_750K.qmap
+    with (
+        Threads(THREADS) as workers,
+        tempfile.TemporaryDirectory() as folder,
+        _boost_corr.peer(THREADS) as (boost_corr, note),
+        small_frames() as (small, small_notes),
+    ):
+        files = Files(Path(folder), frames, qmap)
+        reduce = functools.partial(correlate, qmap, workers=workers)
+        whole = reduce(frame_batches(frames, FRAMES))  # compiles, too
+        peers: dict[str, Measure] = {}
+        if boost_corr is not None:
+            expected = reduce(frame_batches(frames, DIFFERENT)).result().g2
+            peers["boost-corr"] = timed_boost_corr(boost_corr, files.raw, files.qmap, "float32", expected)
+        speed = Race(
+            name=f"{FRAMES} frames in memory, to g2 with errors",
+            unit="frames/s",
+            ours=lambda: timed(FRAMES, lambda: reduce(frame_batches(frames, FRAMES)).result()),
+            peers=peers,
+            rounds={"boost-corr": PEER_ROUNDS},
+            targets=[Target(limit=2500), Target(limit=40, by="ratio", of="boost-corr")],
+        )
+        races = [speed, memory_race(), read_out_race(whole), start_race(files), growth_race(frames, workers)]
+        yield Bench(
+            races=[*races, small],
+            packages=("numpy", "numba"),
+            repeats=3,
+            notes=[
+                f"{len(qmap.pixels)} pixels, {THREADS} threads, batches of {BATCH} of {DIFFERENT} frames",
+                f"{note}; float32, the {DIFFERENT} frames as HDF5 without compression, the same g2 (5e-4)",
+                "memory: all the process holds but the frames, Python and compiled code included",
+                *small_notes,
+            ],
+        )
 
 
-def speckle() -> tuple[NDArray[np.uint16], QMap]:
-    """Frames of the simulated sample, shape (n, 256, 256), and rings about their centre."""
-    sample = SpeckleSample(SimulationConfig())
-    frames = np.empty((FRAMES, *sample.shape), np.uint16)
-    sample.series(0).fill(frames)
-    return frames, QMap.rings(sample.shape, sample.center, r_max=120, mask=sample.mask)
+class Files:
+    """The frames and the q-map for other processes."""
+
+    def __init__(self, folder: Path, frames: NDArray[Any], qmap: QMap) -> None:
+        self.raw, self.qmap, self.first = folder / "raw.h5", folder / "qmap.h5", folder / "first.npy"
+        write_area_detector(self.raw, frames)
+        write_qmap(self.qmap, qmap)
+        np.save(self.first, frames[:BATCH])
 
 
-def timed(
-    reduce: Callable[[NDArray[np.uint16], QMap], Floats], frames: NDArray[np.uint16], qmap: QMap
-) -> Measure:
+def memory_race() -> Race:
+    return Race(
+        name=f"memory for {FRAMES} frames",
+        unit="MB beyond the frames",
+        better="lower",
+        ours=lambda: Sample(value=json.loads(child("_multitau_memory", str(FRAMES), str(THREADS)))),
+        peers={},
+        targets=[Target(limit=1000, by="every sample")],
+    )
+
+
+def start_race(files: Files) -> Race:
     def sample() -> Sample:
         start = time.perf_counter()
-        reduce(frames, qmap)
-        return Sample(value=len(frames) / (time.perf_counter() - start))
+        told = child("_fresh_start", str(files.first), str(files.qmap), str(THREADS))
+        return Sample(value=time.perf_counter() - start, extra=json.loads(told))
 
-    return sample
-
-
-def ours(frames: NDArray[np.uint16], qmap: QMap) -> Floats:
-    """g2, shape (nt, nq), with its errors."""
-    reduction = MultiTau(qmap, delays_per_level=DELAYS_PER_LEVEL)
-    for start in range(0, len(frames), BATCH):
-        part = frames[start : start + BATCH]
-        reduction.push(FrameBatch(frames=part, indices=np.arange(start, start + len(part))))
-    return reduction.result().g2
+    return Race(
+        name=f"a new process, to g2 of its first {BATCH} frames (compiled code comes from the disk)",
+        unit="s",
+        better="lower",
+        ours=sample,
+        peers={},
+    )
 
 
-def plain_numpy(frames: NDArray[np.uint16], qmap: QMap) -> Floats:
-    """The definition, written down: all frames in memory, no gaps, no errors."""
-    static = qmap.static.ravel()[qmap.pixels]
-    pixels = np.bincount(static, minlength=len(qmap.static_q) + 1)[1:]
-    series = frames.reshape(len(frames), -1)[:, qmap.pixels].astype(np.float64)
-    rows, first = [], 1
-    while len(series) > 1:
-        for lag in range(first, min(2 * DELAYS_PER_LEVEL + 1, len(series))):
-            past, future = series[:-lag], series[lag:]
-            means = np.einsum("np,np->p", past, future) / len(past), past.mean(axis=0), future.mean(axis=0)
-            G2, IP, IF = (np.bincount(static, mean, len(pixels) + 1)[1:] / pixels for mean in means)
-            ratio = G2 / (IP * IF)
-            rows.append([ratio[qmap.parents == i + 1].mean() for i in range(len(qmap.q))])
-        even = len(series) // 2 * 2
-        series = (series[0:even:2] + series[1:even:2]) / 2
-        first = DELAYS_PER_LEVEL + 1
-    return np.array(rows)
+def child(module: str, *arguments: str) -> str:
+    """The last line that a module prints in a process of its own."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=CHILD_TIMEOUT_S, text=True)
+    return done.stdout.splitlines()[-1]
 
 
-def compare(measured: Floats, expected: Floats) -> None:
-    """A race between different results is none."""
-    np.testing.assert_allclose(measured, expected, rtol=1e-9)
+def read_out_race(reduction: MultiTau) -> Race:
+    def sample() -> Sample:
+        start = time.perf_counter()
+        reduction.result()
+        return Sample(value=100 * (time.perf_counter() - start))
+
+    return Race(
+        name="read-out once a second",
+        unit="% of the time",
+        better="lower",
+        ours=sample,
+        peers={},
+        targets=[Target(limit=10)],
+    )
+
+
+def growth_race(frames: NDArray[Any], workers: Workers) -> Race:
+    def work(count: int, qmap: QMap) -> Work:
+        return Work(
+            amount=count * len(qmap.pixels),
+            run=lambda: correlate(qmap, frame_batches(frames, count), workers),
+        )
+
+    whole = LAMBDA_750K.qmap
+    parts = {f"1/{n} of the frames": work(FRAMES // n, whole) for n in (2, 4, 8)}
+    parts |= {f"1/{n} of the pixels": work(FRAMES, upper_part(whole, n)) for n in (2, 4)}
+    return growth(
+        "cost as series and detector grow", "a pixel and frame", whole=work(FRAMES, whole), parts=parts
+    )

@@ -16,7 +16,18 @@ from benchmarks._report import number, save, table
 from benchmarks._surroundings import commit, machine
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-REAL = ["events", "hold_up", "memory", "multitau", "receive", "simulator", "store"]
+REAL = [
+    "events",
+    "hold_up",
+    "intensity",
+    "memory",
+    "multitau",
+    "receive",
+    "simulator",
+    "sparse",
+    "store",
+    "two_time",
+]
 
 GOOD = '''
 """A bench that counts."""
@@ -100,6 +111,14 @@ def test_sides_are_run_interleaved_and_none_always_first():
     assert [side.values for side in result.sides] == [[1, 2, 3], [4, 5, 6]]
     assert [side.median for side in result.sides] == [2, 5]
     assert [side.ratio for side in result.sides] == [None, 0.4]
+
+
+def test_a_slow_peer_takes_part_in_the_first_rounds_only():
+    runner, turns = race([10, 20, 30, 40], [5, 5], rounds={"peer": 2})
+    (result,) = measure(Bench(races=[runner], packages=[]), 4)
+    assert turns == ["ours", "peer", "peer", "ours", "ours", "ours"]
+    assert [side.values for side in result.sides] == [[10, 20, 30, 40], [5, 5]]
+    assert result.sides[1].ratio == 3  # of these rounds
 
 
 @pytest.mark.parametrize(
