@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check bench soak clean install
+.PHONY: demo test test-boost-corr check bench soak clean install
 
 demo: install
 	$(BIN)/apsdm demo $(ARGS)
 
 test: install
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+# Beside boost-corr, which it installs for itself once (1.3 GB); not part of CI.
+test-boost-corr: install
+	$(BIN)/python -m pytest tests/peers $(ARGS)
 
 check: install
 	$(BIN)/ruff check .
@@ -33,6 +37,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+# Without its window, which no test opens: that would be 250 MB of Qt.
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --no-deps xpcs-viewer
 	@touch $@
 
 clean:

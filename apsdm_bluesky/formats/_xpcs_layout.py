@@ -51,7 +51,10 @@ def _write_xpcs(xpcs: h5py.Group, record: XpcsRecord) -> None:
     mean_image = (record.sum_image / max(record.frames, 1)).astype(np.float32)
     _field(in_time, "scattering_2d", mean_image[np.newaxis], "counts")
     _field(in_time, "scattering_1d", record.saxs[np.newaxis], "counts")
-    _field(in_time, "scattering_1d_segments", record.saxs_segments, "counts")
+    if record.saxs_segments is None:
+        _link(in_time, "scattering_1d_segments", in_time["scattering_1d"])
+    else:
+        _field(in_time, "scattering_1d_segments", record.saxs_segments, "counts")
     in_space = _group(xpcs, "spatial_mean", "NXcollection")
     _field(in_space, "intensity_vs_time", np.stack([record.frame_index, record.total]), "counts")
     if record.two_time is not None:

@@ -124,7 +124,7 @@ class XpcsRecord:
     saxs
         Shape (ns,): mean intensity of the static bins [counts / pixel / frame].
     saxs_segments
-        Shape (k, ns): parts of it in time, which add up to `saxs`. Default: one, the whole.
+        Shape (k, ns): parts of it in time, which add up to `saxs`. None: one, the whole.
     sum_image
         Shape (ny, nx): counts of all frames.
     frame_index, total
@@ -167,12 +167,11 @@ class XpcsRecord:
             **dict.fromkeys(("delays", "levels", "pairs"), (np.int64, (nt,))),
             **dict.fromkeys(("g2", "g2_err"), (np.float64, (nt, nq))),
             "saxs": (np.float64, (ns,)),
-            "saxs_segments": (np.float64, (None, ns)),
             "sum_image": (np.int64, self.qmap.shape),
             **dict.fromkeys(("frame_index", "total"), (np.int64, (n,))),
         }
-        if self.saxs_segments is None:
-            object.__setattr__(self, "saxs_segments", np.reshape(self.saxs, (1, -1)))
+        if self.saxs_segments is not None:
+            shapes["saxs_segments"] = (np.float64, (None, ns))
         for name, (dtype, shape) in shapes.items():
             object.__setattr__(self, name, _checked(name, getattr(self, name), dtype, shape))
         if self.two_time is not None and self.two_time.bins.max(initial=0) > nq:
