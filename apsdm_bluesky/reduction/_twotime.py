@@ -3,23 +3,18 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from apsdm_bluesky.errors import ReductionError
-from apsdm_bluesky.model import Batch, EventBatch
+from apsdm_bluesky.model import Batch
 
-from ._checks import check_events, counts_at, flat_frames
-from ._kernels import add_to_image
 from ._qmap import QMap
-from ._twotime_kernels import add_events, add_frames
+from ._twotime_intake import Intake
 from ._twotime_layout import Layout
 from ._twotime_products import correlate
 from ._twotime_result import TwoTimeResult, diagonal_means
 from ._twotime_rows import Rows
 from ._workers import OneThread, Workers
 
-# A pixel's total: with it the sum of any frames fits 32 bits.
-MAX_TOTAL = 2**32 - 1
 # Fewer rows than these, of the widest counts, are no two-time correlation: a budget must hold them.
 _FEWEST_ROWS = 16
 
@@ -41,10 +36,10 @@ class TwoTime:
     bins
         Dynamic bins, from 1, in the order of the results; None: all.
     budget
-        Bytes for the rows of counts (1, 2 or 4 a used pixel, by the row's highest count, and half as many to
-        multiply them) and the matrices (8 n^2 a bin; two of them while one is made). n rows of 1-byte counts
-        take ``1.5 * n * npix + 8 * n^2 * (nb + 2)`` bytes. 2^30 hold 680 rows of 800,000 pixels in 20 bins,
-        or 4,000 of 40,000 in one. A batch is not copied.
+        Bytes for the rows of counts (1, 2 or 4 a pixel of the bins, by the row's highest count; those of the
+        largest bin 2.25 times, for the planes) and the matrices (8 n^2 a bin): n rows of counts up to 255
+        take ``n * (npix + 1.25 * npix of the largest bin) + 8 * n^2 * (nb + 1)``. 2^30 hold 1,000 rows of
+        800,000 pixels in 20 equal bins, or 5,500 of 40,000 in one. Batches come besides.
     workers
         Who runs the products of `result`.
     """
@@ -60,14 +55,12 @@ class TwoTime:
         self._qmap = qmap
         self._layout = Layout.of(qmap, bins)
         self._workers = workers or OneThread()
-        columns, square = int(self._layout.columns[-1]), 8 * (len(self._layout.bins) + 2)
+        columns, square = int(self._layout.columns[-1]), 8 * (len(self._layout.bins) + 1)
         needed = _FEWEST_ROWS * (6 * columns + _FEWEST_ROWS * square)
         if budget < needed:
             raise ReductionError(f"two-time in {budget} bytes: needs {needed}, or fewer bins")
-        self._places = self._layout.places(qmap.mask.size)
-        self._rows = Rows(columns, budget, square)
-        self._bound = 0
-        self._last = -1
+        self._rows = Rows(columns, budget, square, self._layout.largest_part)
+        self._intake = Intake(qmap, self._layout, self._workers, self._rows.totals)
 
     def push(self, batch: Batch) -> None:
         """Add the batch's frames. An empty batch changes nothing.
@@ -80,69 +73,16 @@ class TwoTime:
         """
         if len(batch) == 0:
             return
-        if isinstance(batch, EventBatch):
-            highest = check_events(batch, self._qmap.shape, self._last)
-            self._raise_bound(batch, len(batch.words) * highest)
-        else:
-            frames = flat_frames(batch, self._qmap.shape, self._last)
-            self._raise_bound(batch, len(frames) * self._highest(frames))
-        self._add(batch)
-        self._last = int(batch.indices[-1])
-
-    def _highest(self, frames: NDArray[np.integer]) -> int:
-        """A bound of the used pixels' counts: that of a narrow dtype, else what they are."""
-        if frames.dtype.kind == "u" and frames.itemsize <= 2:
-            return int(np.iinfo(frames.dtype).max)
-        pixels = self._layout.pixels.astype(np.int64)
-        return max(int(counts_at(frames[k : k + 1], pixels).max()) for k in range(len(frames)))
-
-    def _raise_bound(self, batch: Batch, counts: int) -> None:
-        """What a pixel may have counted by now; the pixels are added up only when that seems too much."""
-        bound = self._bound + counts
-        if bound > MAX_TOTAL:
-            totals = self._rows.totals()[self._places[self._layout.pixels]] + self._sums(batch)
-            bound = int(totals.max())
-        if bound > MAX_TOTAL:
-            y, x = divmod(int(self._layout.pixels[int(totals.argmax())]), self._qmap.shape[1])
-            raise ReductionError(f"two-time: pixel (x={x}, y={y}) passes {MAX_TOTAL} counts: mask it")
-        self._bound = bound
-
-    def _sums(self, batch: Batch) -> NDArray[np.uint64]:
-        """The batch's total of each used pixel; at most 2^32 a frame, which is too much already."""
-        if isinstance(batch, EventBatch):
-            image = np.zeros(self._places.size, np.int64)
-            add_to_image(batch.words, image)
-            return image[self._layout.pixels].astype(np.uint64)
-        sums = np.zeros(len(self._layout.pixels), np.uint64)
-        for frame in batch.frames:
-            sums += np.minimum(frame.ravel()[self._layout.pixels].astype(np.uint64), np.uint64(MAX_TOTAL + 1))
-        return sums
-
-    def _add(self, batch: Batch) -> None:
+        self._intake.check(batch)
         indices = batch.indices.astype(np.int64)
         start = 0
         while start < len(indices):
             row = self._rows.open(int(indices[start]))
             after = (int(indices[start]) // self._rows.width + 1) * self._rows.width
             stop = int(np.searchsorted(indices, after))
-            self._add_to_row(batch, start, stop, row)
+            self._intake.add(batch, start, stop, row)
             self._rows.came(stop - start)
             start = stop
-
-    def _add_to_row(self, batch: Batch, start: int, stop: int, row: NDArray[np.uint32]) -> None:
-        if isinstance(batch, EventBatch):
-            words = batch.words[batch.offsets[start] : batch.offsets[stop]]
-            add_events(words, self._places, row)
-            return
-        frames = batch.frames[start:stop].reshape(stop - start, -1)
-        starts, columns = self._layout.starts, self._layout.columns
-        cuts = np.searchsorted(starts, np.linspace(0, starts[-1], self._workers.threads + 1))
-
-        def add_part(part: int) -> None:
-            own = slice(cuts[part], cuts[part + 1] + 1)
-            add_frames(frames, self._layout.pixels, starts[own], columns[own], row)
-
-        self._workers.run(add_part, self._workers.threads)
 
     def result(self) -> TwoTimeResult:
         """The correlations so far; without a frame, arrays of length 0.

@@ -1,14 +1,15 @@
 """Compiled loops of the two-time correlation: rows of counts, bit-planes and their products.
 
-A plane holds one bit of the counts of 64 pixels in a word: the product of two rows is the number of bits that
-they have in common, weighted by the bits' values. Planes stand word by word, with the rows of one word side by
-side, so the processor counts the bits of several rows at a time and skips words without a bit.
+A plane holds one bit of the counts, of 16 pixels in a word: the product of two rows is the number of bits that
+their planes have in common, weighted by the bits' values. One row's words meet those of many rows, which stand
+side by side: the processor counts the bits of several rows at a time, and words without a bit are skipped.
 """
 
 from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from apsdm_bluesky.model import COUNT_BITS, PIXEL_BITS, PIXEL_SHIFT
@@ -17,35 +18,27 @@ _SHIFT = np.uint64(PIXEL_SHIFT)
 _PIXEL_MASK = np.uint64((1 << PIXEL_BITS) - 1)
 _COUNT_MASK = np.uint64((1 << COUNT_BITS) - 1)
 
-# Words that stay in the first-level cache with the rows of a block.
-_WORDS = 8
-
-# Constants of the bit count; compilers know this sequence and have an instruction for it.
-_PAIRS, _NIBBLES = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
-_BYTES, _ONES = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x0101010101010101)
-_ONE, _TWO, _FOUR, _TOP = np.uint64(1), np.uint64(2), np.uint64(4), np.uint64(56)
+# Words taken at a time: as many stay in the first-level cache with the rows of a block.
+_WORDS = 32
 # Times this, the lowest bits of eight bytes meet in the highest byte.
 _GATHER = np.uint64(0x0102040810204080)
+_LOWEST, _BYTE, _TOP = np.uint64(0x0101010101010101), np.uint64(8), np.uint64(56)
 
-Planes = NDArray[np.uint64]
-Products = NDArray[np.int64]
+Planes = NDArray[np.uint16]
+Products = NDArray[np.float64]
 Range = tuple[int, int]
 
 
 def _add_frames(
     frames: NDArray[Any],
     pixels: NDArray[np.int32],
-    starts: NDArray[np.int64],
-    columns: NDArray[np.int64],
+    places: NDArray[np.int32],
     row: NDArray[np.uint32],
 ) -> None:
-    """Add frames (n, ny * nx) up: the pixels from ``starts[k]`` on into the columns from ``columns[k]`` on."""
+    """``row[places[k]] += frame[pixels[k]]`` for every frame; frames (n, ny * nx)."""
     for frame in frames:
-        for k in range(len(starts) - 1):
-            part = pixels[starts[k] : starts[k + 1]]
-            sums = row[columns[k] : columns[k] + len(part)]
-            for i in range(len(part)):
-                sums[i] += np.uint32(frame[part[i]])
+        for k in range(len(pixels)):
+            row[places[k]] += np.uint32(frame[pixels[k]])
 
 
 def _add_events(words: NDArray[np.uint64], places: NDArray[np.int32], row: NDArray[np.uint32]) -> None:
@@ -56,52 +49,86 @@ def _add_events(words: NDArray[np.uint64], places: NDArray[np.int32], row: NDArr
             row[place] += np.uint32(words[i] & _COUNT_MASK)
 
 
-def _pack_planes(rows: NDArray[np.uint64], planes: Planes, first: int) -> None:
-    """Take rows apart into planes: rows (n, 8 * nwords), each word 8 counts; planes (p, nwords, nrows)."""
+def _pack_planes(rows: NDArray[np.uint64], planes: Planes) -> None:
+    """Take rows apart: rows (n, 2 * nwords), each element 8 counts; planes (p, n, nwords)."""
     for bit in range(len(planes)):
         shift = np.uint64(bit)
-        for word in range(planes.shape[1]):
-            for i in range(len(rows)):
-                bits = np.uint64(0)
-                for part in range(8):
-                    counts = rows[i, 8 * word + part]
-                    bits = (bits << np.uint64(8)) | ((((counts >> shift) & _ONES) * _GATHER) >> _TOP)
-                planes[bit, word, first + i] = bits
+        for i in range(len(rows)):
+            for word in range(planes.shape[2]):
+                low, high = rows[i, 2 * word] >> shift, rows[i, 2 * word + 1] >> shift
+                bits = ((low & _LOWEST) * _GATHER) >> _TOP
+                bits |= (((high & _LOWEST) * _GATHER) >> _TOP) << _BYTE
+                planes[bit, i, word] = np.uint16(bits)
 
 
-def _add_common(a: Planes, b: Planes, words: Range, i: Range, j: Range, shift: int, out: Products) -> None:
-    """``out[i, j] += bits that a[:, i] and b[:, j] have in common << shift``; planes (nwords, nrows).
+@intrinsic  # type: ignore[untyped-decorator]
+def _count_bits(_context: Any, number: Any) -> Any:
+    """The number of bits that are set: one instruction, for many numbers at a time."""
+    return number(number), lambda _, builder, __, args: builder.ctpop(args[0])
 
-    Words of `a` without a bit cost nothing.
+
+def _add_common(
+    a: Planes, b: Planes, words: Range, i: Range, j: Range, shift: int, sums: NDArray[np.uint16]
+) -> None:
+    """``sums[i, j] += bits that a[i] and b[:, j] have in common << shift``; a (nrows, nwords), b (nwords, nrows).
+
+    Words of `a` without a bit cost next to nothing.
     """
+    left = np.uint16(shift)
+    filled = np.empty(_WORDS, np.uint16)
+    place = np.empty(_WORDS, np.intp)
     for begin in range(words[0], words[1], _WORDS):
         for k in range(i[1] - i[0]):
-            sums = out[k]
+            number = 0
             for word in range(begin, min(begin + _WORDS, words[1])):
-                bits = a[word, i[0] + k]
-                if bits:
-                    others = b[word, j[0] : j[1]]
-                    for m in range(len(others)):
-                        x = bits & others[m]
-                        x -= (x >> _ONE) & _PAIRS
-                        x = (x & _NIBBLES) + ((x >> _TWO) & _NIBBLES)
-                        x = (x + (x >> _FOUR)) & _BYTES
-                        sums[m] += np.int64(((x * _ONES) >> _TOP) << np.uint64(shift))
+                bits = a[i[0] + k, word]
+                filled[number] = bits
+                place[number] = word
+                number += np.intp(bits != 0)
+            out = sums[k]
+            fours = number // 4 * 4
+            for m in range(0, fours, 4):
+                a0, a1, a2, a3 = filled[m], filled[m + 1], filled[m + 2], filled[m + 3]
+                b0, b1 = b[place[m], j[0] : j[1]], b[place[m + 1], j[0] : j[1]]
+                b2, b3 = b[place[m + 2], j[0] : j[1]], b[place[m + 3], j[0] : j[1]]
+                for n in range(len(out)):
+                    out[n] += (
+                        _count_bits(np.uint16(a0 & b0[n]))
+                        + _count_bits(np.uint16(a1 & b1[n]))
+                        + _count_bits(np.uint16(a2 & b2[n]))
+                        + _count_bits(np.uint16(a3 & b3[n]))
+                    ) << left
+            for m in range(fours, number):
+                a0, b0 = filled[m], b[place[m], j[0] : j[1]]
+                for n in range(len(out)):
+                    out[n] += _count_bits(np.uint16(a0 & b0[n])) << left
 
 
-def _multiply_planes(planes: Planes, words: Range, i: Range, j: Range) -> Products:
-    """Sums of the products of the rows i and j over some words, shape (ni, nj); planes (p, nwords, nrows).
+def _multiply_planes(
+    by_row: Planes, by_word: Planes, words: Range, step: int, i: Range, j: Range
+) -> Products:
+    """Sums of the products of the rows i and j over some words, shape (ni, nj).
 
-    Of two planes the higher, whose words are emptier, is always the one whose words may be skipped.
+    Shapes: by_row (p, nrows, nwords); by_word, the same planes, (p, nwords, nrows). The sums over `step` words
+    must fit 16 bits. Of two planes the higher, whose words are emptier, is always the one whose words may be
+    skipped.
     """
-    products = np.zeros((i[1] - i[0], j[1] - j[0]), np.int64)
-    crossed = np.zeros((j[1] - j[0], i[1] - i[0]), np.int64)
-    for high in range(len(planes)):
-        add_common(planes[high], planes[high], words, i, j, 2 * high, products)
-        for low in range(high):
-            add_common(planes[high], planes[low], words, i, j, high + low, products)
-            add_common(planes[high], planes[low], words, j, i, high + low, crossed)
-    return products + crossed.T
+    products = np.zeros((i[1] - i[0], j[1] - j[0]))
+    sums = np.empty(products.shape, np.uint16)
+    crossed = np.empty((j[1] - j[0], i[1] - i[0]), np.uint16)
+    for begin in range(words[0], words[1], step):
+        part = (begin, min(begin + step, words[1]))
+        sums[:] = 0
+        crossed[:] = 0
+        for high in range(len(by_row)):
+            add_common(by_row[high], by_word[high], part, i, j, 2 * high, sums)
+            for low in range(high):
+                add_common(by_row[high], by_word[low], part, i, j, high + low, sums)
+                add_common(by_row[high], by_word[low], part, j, i, high + low, crossed)
+        for m in range(len(sums)):
+            for n in range(len(crossed)):
+                products[m, n] += float(sums[m, n]) + float(crossed[n, m])
+    return products
 
 
 def _add_scaled(

@@ -11,7 +11,7 @@ from apsdm_bluesky.errors import ReductionError
 from ._qmap import QMap
 
 # Pixels in a word of a bit-plane: static bins begin at multiples of it, zeros fill what is between.
-_WORD = 64
+_WORD = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,12 +71,17 @@ class Layout:
         """Shape (m,): pixels of each static bin."""
         return np.diff(self.starts)
 
-    def places(self, pixels: int) -> NDArray[np.int32]:
-        """Shape (pixels,): the column of each pixel of the image, -1 for none."""
-        places = np.full(pixels, -1, np.int32)
+    @property
+    def largest_part(self) -> float:
+        """The part of the columns that the largest dynamic bin has."""
+        ends = [(self.columns[part.start], self.columns[part.stop]) for part in self.members]
+        return float(max(stop - start for start, stop in ends) / max(self.columns[-1], 1))
+
+    @property
+    def places(self) -> NDArray[np.int32]:
+        """Shape (npix,): the column of each pixel."""
         shift = np.repeat(self.columns[:-1] - self.starts[:-1], self.sizes)
-        places[self.pixels] = np.arange(len(self.pixels)) + shift
-        return places
+        return (np.arange(len(self.pixels)) + shift).astype(np.int32)
 
 
 def _checked(bins: Sequence[int] | None, number: int) -> NDArray[np.int64]:

@@ -12,16 +12,16 @@ from ._workers import Workers
 Counts = NDArray[Any]
 Range = tuple[int, int]
 
-# Rows of a block: the products of two blocks stay in the second-level cache.
-_BLOCK = 256
+# Rows of two blocks that are multiplied: their products stay in the second-level cache.
+_BLOCK, _WIDE_BLOCK = 256, 512
 # Rows that are packed at a time: their words fill cache lines.
-_PACKED = 64
-# Counts with more bits than four are left to matrix products, unless most of their planes' words are empty.
-_MAX_PLANE_COUNT = 63
+_PACKED = 32
+# Counts with more bits than five are left to matrix products, unless most of their planes' words are empty.
+_MAX_PLANE_COUNT = 31
 _BYTE, _HALF = 255, 65535
 # A full set of planes costs the same as a matrix product when about so many pairs of planes are counted.
-_MAX_PLANE_PAIRS = 8.0
-_WORD = 64
+_MAX_PLANE_PAIRS = 5.0
+_WORD = 16
 
 # Sums over a range of columns of the products of two ranges of rows, float64.
 _Multiply = Callable[[Range, Range, Range], NDArray[np.float64]]
@@ -41,16 +41,17 @@ def correlate(
     rows
         n arrays of the bin's columns.
     columns
-        Shape (m + 1,): where its static bins begin, multiples of 64 from 0 on; zeros fill the rest.
+        Shape (m + 1,): where its static bins begin, multiples of 16 from 0 on; zeros fill the rest.
     sizes
         Shape (m,): pixels of the static bins.
     """
     n = len(rows)
-    sums = np.stack([np.add.reduceat(row, columns[:-1], dtype=np.float64) for row in rows], axis=1)
+    sums = np.stack([np.add.reduceat(row, columns[:-1], dtype=np.uint64) for row in rows], axis=1).astype(
+        np.float64
+    )
     lit = (sums > 0).T @ sizes.astype(np.float64)
-    blocks = [(start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK)]
-    pairs = [(a, b) for number, a in enumerate(blocks) for b in blocks[number:]]
-    multiply = by_planes(rows, workers) or by_matrices(rows)
+    pairs = _block_pairs(n)
+    multiply = by_planes(rows, int(sums.max()), workers) or by_matrices(rows)
 
     def add_pair(part: int) -> None:
         first, second = slice(*pairs[part][0]), slice(*pairs[part][1])
@@ -67,26 +68,42 @@ def correlate(
     workers.run(add_pair, len(pairs))
 
 
-def by_planes(rows: list[Counts], workers: Workers) -> _Multiply | None:
-    """Common bits of packed planes; None where a matrix product is faster: many bits, and few of them empty."""
+def _block_pairs(n: int) -> list[tuple[Range, Range]]:
+    """Ranges of rows that cover every pair (i, j) with j >= i."""
+    return [
+        ((i, min(i + _BLOCK, n)), (j, min(j + _WIDE_BLOCK, n)))
+        for i in range(0, n, _BLOCK)
+        for j in range(i, n, _WIDE_BLOCK)
+    ]
+
+
+def by_planes(rows: list[Counts], brightest: int, workers: Workers) -> _Multiply | None:
+    """Common bits of packed planes; None where a matrix product is faster: many bits, and few of them empty.
+
+    `brightest` is the highest sum over a range of columns that is asked for.
+    """
     highest = max(int(row.max()) for row in rows)
     if highest > _MAX_PLANE_COUNT:
         return None
-    planes = np.empty((highest.bit_length(), len(rows[0]) // _WORD, len(rows)), np.uint64)
+    by_row = np.empty((highest.bit_length(), len(rows), len(rows[0]) // _WORD), np.uint16)
+    by_word = np.empty((by_row.shape[0], by_row.shape[2], by_row.shape[1]), np.uint16)
 
     def pack(part: int) -> None:
-        start = part * _PACKED
-        pack_planes(np.stack(rows[start : start + _PACKED]).view(np.uint64), planes, start)
+        own = slice(part * _PACKED, (part + 1) * _PACKED)
+        pack_planes(np.stack(rows[own]).view(np.uint64), by_row[:, own])
+        by_word[:, :, own] = by_row[:, own].transpose(0, 2, 1)
 
     workers.run(pack, -(-len(rows) // _PACKED))
-    filled = [np.count_nonzero(plane) / plane.size for plane in planes]
+    filled = [np.count_nonzero(plane) / plane.size for plane in by_row]
     if sum(part * (0.5 + bit) for bit, part in enumerate(filled)) > _MAX_PLANE_PAIRS:
         return None
 
+    step = max(_HALF // (_WORD * highest**2), 1) if brightest * highest > _HALF else by_row.shape[2]
+
     def multiply(first: Range, second: Range, columns: Range) -> NDArray[np.float64]:
         words = (columns[0] // _WORD, columns[1] // _WORD)
-        products: NDArray[np.int64] = multiply_planes(planes, words, first, second)
-        return products.astype(np.float64)
+        products: NDArray[np.float64] = multiply_planes(by_row, by_word, words, step, first, second)
+        return products
 
     return multiply
 

@@ -21,13 +21,15 @@ class Rows:
     Parameters
     ----------
     budget
-        Bytes for n complete rows, for half as many to multiply them, and for `square` * n^2 besides; at least
-        `square`.
+        Bytes for n complete rows, for `square` * n^2 and for the planes; at least `square`.
+    packed
+        The part of a row that is packed into planes at a time; they take at most 1.25 bytes a column.
     """
 
-    def __init__(self, columns: int, budget: int, square: int) -> None:
+    def __init__(self, columns: int, budget: int, square: int, packed: float) -> None:
         self.width = 1
         self._budget, self._square = budget, square
+        self._bytes_a_byte = 1 + 1.25 * packed
         self._closed: list[Counts | None] = []
         self._closed_bytes = 0
         self._frames: list[int] = []  # of the closed rows
@@ -69,8 +71,11 @@ class Rows:
         self._frames.append(self._open_frames)
         self._open[:] = 0
         self._open_frames = 0
-        while self._closed_bytes * 3 // 2 + self._square * (len(self._closed) + 1) ** 2 > self._budget:
+        while self._needed() > self._budget:
             self._double_width()
+
+    def _needed(self) -> float:
+        return self._closed_bytes * self._bytes_a_byte + self._square * (len(self._closed) + 1) ** 2
 
     def _double_width(self) -> None:
         """Add up rows 2k and 2k + 1, each pair's memory freed before the next's is taken."""

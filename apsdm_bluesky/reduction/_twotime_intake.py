@@ -1,0 +1,102 @@
+"""How counts come into the rows of a two-time correlation."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsdm_bluesky.errors import ReductionError
+from apsdm_bluesky.model import Batch, EventBatch
+
+from ._checks import check_events, counts_at, flat_frames
+from ._kernels import add_to_image
+from ._qmap import QMap
+from ._twotime_kernels import add_events, add_frames
+from ._twotime_layout import Layout
+from ._workers import Workers
+
+# A pixel's total: with it the sum of any frames fits 32 bits.
+MAX_TOTAL = 2**32 - 1
+
+
+class Intake:
+    """Checks batches, and adds their frames to rows with the columns of a layout.
+
+    Parameters
+    ----------
+    totals
+        Returns the sum of all frames so far, shape (columns,).
+    """
+
+    def __init__(
+        self, qmap: QMap, layout: Layout, workers: Workers, totals: Callable[[], NDArray[np.uint64]]
+    ) -> None:
+        self._shape = qmap.shape
+        # In the order of the image: frames are read once, from front to back.
+        order = np.argsort(layout.pixels)
+        self._pixels, self._columns = layout.pixels[order], layout.places[order]
+        self._places = np.full(qmap.mask.size, -1, np.int32)
+        self._places[self._pixels] = self._columns
+        self._workers = workers
+        self._totals = totals
+        self._bound = 0
+        self._last = -1
+
+    def check(self, batch: Batch) -> None:
+        """Take note of a batch that has frames.
+
+        Raises
+        ------
+        ReductionError
+            Frames that do not fit (see `MultiTau.push`), or a pixel whose total would pass 2^32 - 1 counts.
+        """
+        if isinstance(batch, EventBatch):
+            highest = check_events(batch, self._shape, self._last)
+            self._raise_bound(batch, len(batch.words) * highest)
+        else:
+            frames = flat_frames(batch, self._shape, self._last)
+            self._raise_bound(batch, len(frames) * self._highest(frames))
+        self._last = int(batch.indices[-1])
+
+    def add(self, batch: Batch, start: int, stop: int, row: NDArray[np.uint32]) -> None:
+        """Add the frames from start to stop of a batch to one row."""
+        if isinstance(batch, EventBatch):
+            add_events(batch.words[batch.offsets[start] : batch.offsets[stop]], self._places, row)
+            return
+        frames = batch.frames[start:stop].reshape(stop - start, -1)
+        cuts = np.linspace(0, len(self._pixels), self._workers.threads + 1).astype(int)
+
+        def add_part(part: int) -> None:
+            own = slice(cuts[part], cuts[part + 1])
+            add_frames(frames, self._pixels[own], self._columns[own], row)
+
+        self._workers.run(add_part, self._workers.threads)
+
+    def _highest(self, frames: NDArray[Any]) -> int:
+        """A bound of the used pixels' counts: that of a narrow dtype, else what they are."""
+        if frames.dtype.kind == "u" and frames.itemsize <= 2:
+            return int(np.iinfo(frames.dtype).max)
+        return max(int(counts_at(frame[np.newaxis], self._pixels).max(initial=0)) for frame in frames)
+
+    def _raise_bound(self, batch: Batch, counts: int) -> None:
+        """What a pixel may have counted by now; the pixels are added up only when that seems too much."""
+        bound = self._bound + counts
+        if bound > MAX_TOTAL:
+            totals = self._totals()[self._columns] + self._sums(batch)
+            bound = int(totals.max())
+            if bound > MAX_TOTAL:
+                y, x = divmod(int(self._pixels[int(totals.argmax())]), self._shape[1])
+                raise ReductionError(f"two-time: pixel (x={x}, y={y}) passes {MAX_TOTAL} counts: mask it")
+        self._bound = bound
+
+    def _sums(self, batch: Batch) -> NDArray[np.uint64]:
+        """The batch's total of each used pixel; of a frame at most 2^32, which is too much already."""
+        if isinstance(batch, EventBatch):
+            image = np.zeros(self._places.size, np.int64)
+            add_to_image(batch.words, image)
+            return image[self._pixels].astype(np.uint64)
+        sums = np.zeros(len(self._pixels), np.uint64)
+        for frame in batch.frames:
+            sums += np.minimum(frame.ravel()[self._pixels].astype(np.uint64), np.uint64(MAX_TOTAL + 1))
+        return sums
