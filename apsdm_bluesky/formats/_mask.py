@@ -55,7 +55,7 @@ def _tiff(path: Path) -> NDArray[Any]:
 
 def _hdf5(path: Path) -> NDArray[Any]:
     with h5py.File(path, "r") as file:
-        mask = read_dataset(path, file["qmap/mask"], 2, "biu") != 0
+        mask = read_dataset(path, file["qmap/mask"], 2, "biu").astype(np.bool_)
         if "qmap/blemish" in file:
-            mask = mask & (read_dataset(path, file["qmap/blemish"], 2, "biu") != 0)
+            mask &= read_dataset(path, file["qmap/blemish"], 2, "biu").astype(np.bool_)
         return mask

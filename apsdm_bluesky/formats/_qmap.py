@@ -123,12 +123,11 @@ def _check_bins_exist(path: Path, prefix: str, data: _Data, emptied: NDArray[Any
 
 
 def _mask(path: Path, data: _Data) -> NDArray[np.bool_]:
-    mask, blemish = data["mask"] != 0, data.get("blemish")
-    if blemish is None:
-        return mask
+    mask = data["mask"].astype(np.bool_)
+    blemish = data.get("blemish", mask)
     if blemish.shape != mask.shape:
         raise _error(path, "blemish", f"has shape {blemish.shape}, the mask {mask.shape}")
-    return mask & (blemish != 0)
+    return np.logical_and(mask, blemish)
 
 
 def _has_phi(path: Path, data: _Data) -> bool:

@@ -223,4 +223,4 @@ def _places_in_mean(m: int) -> tuple[Floats, Floats]:
     nodes, vectors = np.linalg.eigh(np.diag(side, 1) + np.diag(side, -1))
     shares = np.outer(vectors[0] ** 2, vectors[0] ** 2).ravel()
     offsets, place = np.unique(np.subtract.outer(nodes, nodes).ravel().round(9), return_inverse=True)
-    return offsets, np.bincount(place, shares)
+    return offsets.astype(np.float64), np.bincount(place, shares).astype(np.float64)
