@@ -1,8 +1,11 @@
 """Compiled loops of `_event_levels`: event words into tiles of pixels, and pairs of events into products.
 
-A packed event is a uint32: place in its tile << 20 | time << 8 | count, 12, 12 and 8 bits. The place is that
-in the tile's image pixels until the event was linked, then that among its used pixels. Counts above 255 are
+A packed event is a uint32: place in its tile << 21 | time << 8 | count, 11, 13 and 8 bits. The place is that
+in the tile's image pixels until the event is linked, then that among its used pixels. Counts above 255 are
 packed in pieces, which add up as words of one pixel do.
+
+Indices are unsigned: the compiler then leaves out what Python's negative ones need, which made the loop over
+pairs half as fast.
 """
 
 import numpy as np
@@ -11,27 +14,27 @@ from numpy.typing import NDArray
 
 from apsdm_bluesky.model import COUNT_BITS, PIXEL_BITS, PIXEL_SHIFT
 
-TILE_BITS = 12
+TILE_BITS, TIME_BITS, PIECE_BITS = 11, 13, 8
 TILE = 1 << TILE_BITS
 # Tiles that a word can name.
 TILES = 1 << (PIXEL_BITS - TILE_BITS)
-TIME_BITS = 12
 TIMES = 1 << TIME_BITS
-PIECE_BITS = 8
 PIECE = (1 << PIECE_BITS) - 1
-# Candidates taken through all their pairs before the next ones: their lists and products stay in the cache.
+# Events taken through all their pairs before the next ones: their lists stay in the first-level cache.
 CHUNK = 1024
 
 _COUNT = np.uint64((1 << COUNT_BITS) - 1)
 _TILE_SHIFT = np.uint64(PIXEL_SHIFT + TILE_BITS)
-_PIXEL_SHIFT = np.uint64(PIXEL_SHIFT)
 _TILE_MASK = np.uint64(TILES - 1)
-_PLACE_MASK = np.uint64(TILE - 1)
+_PIXEL_SHIFT = np.uint64(PIXEL_SHIFT)
+_TILE_PIXEL_MASK = np.uint64(TILE - 1)
+_PACK_SHIFT = np.uint64(TIME_BITS + PIECE_BITS)
 _PLACE_SHIFT = np.uint32(TIME_BITS + PIECE_BITS)
 _TIME_SHIFT = np.uint32(PIECE_BITS)
 _TIME_MASK = np.uint32(TIMES - 1)
 _PIECE = np.uint32(PIECE)
-_REST = np.uint32((1 << (TIME_BITS + PIECE_BITS)) - 1)
+_TIME_AND_COUNT = np.uint32((1 << (TIME_BITS + PIECE_BITS)) - 1)
+_U0, _U1 = np.uintp(0), np.uintp(1)
 
 Events = NDArray[np.uint32]
 Index = NDArray[np.int32]
@@ -43,11 +46,12 @@ def count_pieces(
 ) -> None:  # pragma: no cover - compiled
     """Add up the packed events that each tile will get; pieces (TILES,)."""
     for i in range(begin, end):
-        word = words[i]
-        count = word & _COUNT
-        pieces[np.intp((word >> _TILE_SHIFT) & _TILE_MASK)] += np.int64(
-            (count + np.uint64(PIECE - 1)) // np.uint64(PIECE)
-        )
+        word = words[np.uintp(i)]
+        tile = np.uintp((word >> _TILE_SHIFT) & _TILE_MASK)
+        pieces[tile] += 1
+        count = np.int64(word & _COUNT)
+        if count > PIECE:
+            pieces[tile] += (count - 1) // PIECE
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -60,78 +64,99 @@ def split(
     places: NDArray[np.int64],
     events: Events,
 ) -> None:  # pragma: no cover - compiled
-    """Pack the words of frames `begin` to `end`, the first at `time`, each to the next place of its tile."""
+    """Pack the words of frames `begin` to `end`, the first at `time`, each to the next place of its tile.
+
+    Neighbours in a frame mostly share their tile, so its place is written back only when the tile changes.
+    """
+    tile, place = _U0, places[0]
     for frame in range(begin, end):
         stamp = np.uint32((time + frame - begin) << PIECE_BITS)
         for i in range(offsets[frame], offsets[frame + 1]):
-            word = words[i]
-            tile = np.intp((word >> _TILE_SHIFT) & _TILE_MASK)
-            event = np.uint32(((word >> _PIXEL_SHIFT) & _PLACE_MASK) << np.uint64(_PLACE_SHIFT)) | stamp
-            count = np.int64(word & _COUNT)
-            place = places[tile]
-            while count > PIECE:
-                events[place] = event | _PIECE
+            word = words[np.uintp(i)]
+            of_word = np.uintp((word >> _TILE_SHIFT) & _TILE_MASK)
+            if of_word != tile:
+                places[tile] = place
+                tile, place = of_word, places[of_word]
+            event = np.uint32(((word >> _PIXEL_SHIFT) & _TILE_PIXEL_MASK) << _PACK_SHIFT) | stamp
+            count = np.uint32(word & _COUNT)
+            while count > _PIECE:
+                events[np.uintp(place)] = event | _PIECE
                 place += 1
-                count -= PIECE
-            if count > 0:
-                events[place] = event | np.uint32(count)
-                place += 1
-            places[tile] = place
+                count -= _PIECE
+            events[np.uintp(place)] = event | count
+            place += 1
+    places[tile] = place
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def link_kept(
-    kept: Events, shift: int, events: Events, last: Index, link: Index, sums: NDArray[np.uint32]
+    kept: Events,
+    shift: int,
+    events: Events,
+    stop: int,
+    reach: int,
+    last: Index,
+    link: Index,
+    window: Index,
+    sums: NDArray[np.uint32],
 ) -> None:  # pragma: no cover - compiled
-    """Start a tile's events with those that it kept, now `shift` frames earlier in time, and link them."""
+    """Start a tile's events with those that it kept, now `shift` frames earlier in time, and link them.
+
+    last[place] becomes the last event of a pixel, link[i] the one before event i in its pixel, -1 for none,
+    sums[place] the counts, and window[t + reach + 1] the events up to time t, if there are any at t.
+    """
     last[:] = -1
     sums[:] = 0
+    window[: stop + reach + 1] = 0
     back = np.uint32(shift << PIECE_BITS)
     for i in range(len(kept)):
         event = kept[i] - back
         events[i] = event
-        place = np.intp(event >> _PLACE_SHIFT)
+        place = np.uintp(event >> _PLACE_SHIFT)
         link[i] = last[place]
         last[place] = i
         sums[place] += event & _PIECE
+        window[np.uintp((event >> _TIME_SHIFT) & _TIME_MASK) + np.uintp(reach + 1)] = i + 1
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def fill_window(stop: int, reach: int, window: Index) -> None:  # pragma: no cover - compiled
+    """Make window[t] the first event at time t - reach or later, for t from 0 to stop + reach."""
+    highest = np.int32(0)
+    for t in range(stop + reach + 1):
+        highest = max(highest, window[t])
+        window[t] = highest
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def link_new(
     events: Events,
     known: int,
+    reach: int,
     places: NDArray[np.int16],
     last: Index,
     link: Index,
+    window: Index,
     sums: NDArray[np.uint32],
 ) -> int:  # pragma: no cover - compiled
-    """Drop the events of pixels that are not used, link the others; returns how many events are left.
+    """Go on with the new events, after `known` ones. Returns their number without those of unused pixels.
 
-    Shapes: places (TILE,): of each pixel among the used ones, -1 for none. link[i] is the event before
-    event i in the same pixel, -1 for none; last[place] is the last one of a pixel, sums[place] its counts.
+    Shape: places (TILE,), of each pixel among the used ones, -1 for none.
     """
-    n = known
+    n = _U0 + np.uintp(known)
     for i in range(known, len(events)):
-        event = events[i]
-        place = np.intp(places[np.intp(event >> _PLACE_SHIFT)])
-        if place < 0:
+        event = events[np.uintp(i)]
+        of_pixel = places[np.uintp(event >> _PLACE_SHIFT)]
+        if of_pixel < 0:
             continue
-        events[n] = np.uint32(place << np.intp(_PLACE_SHIFT)) | (event & _REST)
+        place = np.uintp(of_pixel)
+        events[n] = np.uint32(np.uint32(of_pixel) << _PLACE_SHIFT) | (event & _TIME_AND_COUNT)
         link[n] = last[place]
         last[place] = n
         sums[place] += event & _PIECE
-        n += 1
-    return n
-
-
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def time_windows(events: Events, reach: int, stop: int, window: Index) -> None:  # pragma: no cover - compiled
-    """``window[t]``: the first event at time t - reach or later, for t from 0 to stop + reach."""
-    n = 0
-    for t in range(stop + reach + 1):
-        while n < len(events) and np.int64((events[n] >> _TIME_SHIFT) & _TIME_MASK) < t - reach:
-            n += 1
-        window[t] = n
+        n += _U1
+        window[np.uintp((event >> _TIME_SHIFT) & _TIME_MASK) + np.uintp(reach + 1)] = n
+    return np.int64(n)
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -152,11 +177,11 @@ def link_tile(
 
     Returns the number of events, and the highest sum of a pixel's counts.
     """
-    link_kept(kept, shift, events, last, link, sums)
+    link_kept(kept, shift, events, stop, reach, last, link, window, sums)
     for place in range(len(totals)):
         totals[place] -= sums[place]
-    n = link_new(events, len(kept), places, last, link, sums)
-    time_windows(events[:n], reach, stop, window)
+    n = link_new(events, len(kept), reach, places, last, link, window, sums)
+    fill_window(stop, reach, window)
     highest = np.uint32(0)
     for place in range(len(totals)):
         totals[place] += sums[place]
@@ -171,44 +196,51 @@ def add_pairs(
     link: Index,
     window: Index,
     slots: NDArray[np.uint8],
+    shape: tuple[int, int, int],
     none: int,
     sign: int,
     later: Index,
     earlier: Index,
     products: NDArray[np.unsignedinteger],
+    pixels: int,
 ) -> None:  # pragma: no cover - compiled
     """Add the products, times `sign`, of the pairs whose later event is one from `begin` on.
 
-    All events step back through their pixels side by side, and those that have left the window drop out of
-    the list: no branch depends on the data.
+    All events step back through their pixels side by side, and those that leave the window drop out of the
+    list: hardly a branch depends on the data.
 
-    Shapes: slots (phases, reach + 1, m); products (nslots, npix of the tile).
+    Shapes, flat: slots (phases, reach + 1, m); products (none + 1, pixels), its last row for what counts at
+    no lag.
     """
-    phase = np.uint32(slots.shape[0] - 1)
-    factor = np.uint64(sign)
+    phase, distances, most = np.uint32(shape[0] - 1), np.uintp(shape[1]), np.uintp(shape[2])
+    factor, width, nowhere = np.uint64(sign), np.uintp(pixels), np.uint8(none)
     for start in range(begin, len(events), CHUNK):
-        n = 0
-        for i in range(start, min(start + CHUNK, len(events))):
+        n = _U0
+        for event_number in range(start, min(start + CHUNK, len(events))):
+            i = np.uintp(event_number)
+            before = link[i]
             later[n] = i
-            earlier[n] = link[i]
-            n += np.intp(link[i] >= window[np.intp((events[i] >> _TIME_SHIFT) & _TIME_MASK)])
-        while n > 0:
-            left = 0
-            for k in range(n):
-                i, j = np.intp(later[k]), np.intp(earlier[k])
+            earlier[n] = before
+            n += np.uintp(before >= window[np.uintp((events[i] >> _TIME_SHIFT) & _TIME_MASK)])
+        while n > _U0:
+            left = _U0
+            for pair in range(n):
+                i, j = np.uintp(later[np.uintp(pair)]), np.uintp(earlier[np.uintp(pair)])
                 event, partner = events[i], events[j]
                 time = (event >> _TIME_SHIFT) & _TIME_MASK
-                distance = np.intp(time - ((partner >> _TIME_SHIFT) & _TIME_MASK))
+                distance = np.uintp(time - ((partner >> _TIME_SHIFT) & _TIME_MASK))
                 product = np.uint64(event & _PIECE) * np.uint64(partner & _PIECE) * factor
-                of_pair = slots[np.intp(time & phase), distance]
-                place = np.intp(event >> _PLACE_SHIFT)
-                e = 0
-                while of_pair[e] != none:
-                    products[np.intp(of_pair[e]), place] += product
-                    e += 1
+                at = (np.uintp(time & phase) * distances + distance) * most
+                place = np.uintp(event >> _PLACE_SHIFT)
+                products[np.uintp(slots[at]) * width + place] += product
+                at += _U1
+                while slots[at] != nowhere:
+                    products[np.uintp(slots[at]) * width + place] += product
+                    at += _U1
+                before = link[j]
                 later[left] = i
-                earlier[left] = link[j]
-                left += np.intp(link[j] >= window[np.intp(time)])
+                earlier[left] = before
+                left += np.uintp(before >= window[np.uintp(time)])
             n = left
 
 
@@ -220,27 +252,44 @@ def add_squares(
     none: int,
     sign: int,
     products: NDArray[np.unsignedinteger],
+    pixels: int,
 ) -> None:  # pragma: no cover - compiled
-    """Add the events' own squares, times `sign`: lag 0. Shape: slots (phases, k)."""
+    """Add the events' own squares, times `sign`: lag 0. Slots (phases, k), products as of `add_pairs`."""
     phase = np.uint32(slots.shape[0] - 1)
     for i in range(begin, len(events)):
         event = events[i]
         count = np.uint64(event & _PIECE)
-        of_event = slots[np.intp((event >> _TIME_SHIFT) & phase)]
-        e = 0
-        while of_event[e] != none:
-            products[np.intp(of_event[e]), np.intp(event >> _PLACE_SHIFT)] += count * count * np.uint64(sign)
-            e += 1
+        for slot in slots[np.intp((event >> _TIME_SHIFT) & phase)]:
+            if slot != none:
+                at = np.intp(slot) * pixels + np.intp(event >> _PLACE_SHIFT)
+                products[at] += count * count * np.uint64(sign)
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def sum_rows(
-    events: Events, level: int, first: int, rows: NDArray[np.unsignedinteger]
-) -> None:  # pragma: no cover - compiled
-    """Fill rows (n, npix of the tile) with the sums of level frames `first` on; others are left out."""
-    rows[:] = 0
-    for i in range(len(events)):
-        event = events[i]
-        row = np.intp((event >> _TIME_SHIFT) & _TIME_MASK) >> level
-        if first <= row < first + len(rows):
-            rows[row - first, np.intp(event >> _PLACE_SHIFT)] += event & _PIECE
+    events: Events,
+    window: Index,
+    reach: int,
+    level: int,
+    first: int,
+    sums: NDArray[np.uint32],
+    rows: NDArray[np.unsignedinteger],
+    begin: int,
+    end: int,
+) -> int:  # pragma: no cover - compiled
+    """Fill rows[:, begin:end] with the tile's sums of the level's frames from `first` on.
+
+    Returns the highest sum: what is above the rows' dtype was cut off. sums (TILE,) is scratch.
+    """
+    highest = np.uint32(0)
+    for i in range(len(rows)):
+        row, pixels = rows[i][begin:end], sums[: end - begin]
+        pixels[:] = 0
+        time = (first + i) << level
+        for k in range(window[time + reach], window[time + (1 << level) + reach]):
+            event = events[np.uintp(k)]
+            pixels[np.uintp(event >> _PLACE_SHIFT)] += event & _PIECE
+        for place in range(len(row)):
+            highest = max(highest, pixels[place])
+            row[place] = pixels[place]
+    return np.int64(highest)

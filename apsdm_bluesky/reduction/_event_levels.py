@@ -1,7 +1,7 @@
 """The low levels of multi-tau from events: the work goes with the photons, not with the pixels."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from itertools import count, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from ._workers import OneThread, Workers
 
 # Words of a block, unless one frame has more.
 MAX_WORDS = 1 << 24
-MAX_16 = 2**16 - 1
 
 Rows = NDArray[np.unsignedinteger]
 
@@ -50,15 +49,11 @@ class EventLevels:
     ) -> None:
         self._table = PairTable(lags)
         self._max_frames = kernels.TIMES - self.reach - self._table.phases
-        if self._max_frames < 1 or self._table.none >= 2**8:
-            raise ReductionError(
-                f"delays up to {self.reach} frames are too many for events: use fewer levels"
-            )
         self._workers = workers or OneThread()
         self._scratch = [Scratch(self.reach) for _ in range(self._workers.threads)]
         self._tiles = _tiles(pixels, image_pixels, self._table)
         self._events = np.zeros(0, np.uint32)
-        self._rows: Rows = np.zeros((0, len(pixels)), np.uint16)
+        self._rows: Rows = np.zeros((0, len(pixels)), np.uint8)
         self._next = self._first = self._origin = 0
         self._settled = True
 
@@ -91,7 +86,8 @@ class EventLevels:
         rows = np.zeros((len(slots), self._rows.shape[1]), np.uint32)
         if len(slots):
             first = int(slots[0]) - (self._origin >> level)
-            self._run(lambda tile, _: self._sum_rows(tile, self._tiles[tile].kept, level, first, rows))
+            kept = [tile.kept for tile in self._tiles]
+            self._sum_again(kept, self._next - self._origin, level, first, rows)
         return slots, rows
 
     def start_from(self, start: int, words: NDArray[np.uint64], offsets: NDArray[np.int64]) -> None:
@@ -134,7 +130,7 @@ class EventLevels:
         Returns
         -------
         slots, rows
-            Shapes (n,), (n, npix); the rows uint16 or uint32, overwritten by the next call.
+            Shapes (n,), (n, npix); the rows uint8, or wider where needed; overwritten by the next call.
 
         Raises
         ------
@@ -171,25 +167,34 @@ class EventLevels:
         highest = [0] * len(self._tiles)
         events = [self._events] * len(self._tiles)
 
-        def task(tile: int, scratch: Scratch) -> None:
-            events[tile], highest[tile] = self._tiles[tile].correlate(block, places[tile], scratch)
-            self._sum_rows(tile, events[tile], level, first_row, rows[first:stop])
+        def task(number: int, scratch: Scratch) -> None:
+            tile = self._tiles[number]
+            events[number] = tile.correlate(block, places[number], scratch)
+            highest[number] = tile.sum_rows(events[number], level, first_row, rows[first:stop], scratch)
 
         self._run(task)
         self._next += end - begin
         self._settled = self._next % self._table.phases == 0
-        if max(highest, default=0) <= np.iinfo(rows.dtype).max:
-            return rows
-        wide = rows.astype(np.uint32)
-        self._run(lambda tile, _: self._sum_rows(tile, events[tile], level, first_row, wide[first:stop]))
-        return wide
+        if max(highest) > np.iinfo(rows.dtype).max:
+            self._rows = rows = rows.astype(np.uint16 if max(highest) < 2**16 else np.uint32)
+            self._sum_again(events, block.stop, level, first_row, rows[first:stop])
+        return rows
 
-    def _sum_rows(self, tile: int, events: NDArray[np.uint32], level: int, first: int, rows: Rows) -> None:
-        kernels.sum_rows(events, level, first, rows[:, self._tiles[tile].begin : self._tiles[tile].end])
+    def _sum_again(
+        self, events: list[NDArray[np.uint32]], stop: int, level: int, first: int, rows: Rows
+    ) -> None:
+        """Fill in rows of a level from events that went through `Tile.correlate`."""
+
+        def task(number: int, scratch: Scratch) -> None:
+            tile = self._tiles[number]
+            tile.link_again(events[number], stop, scratch)
+            tile.sum_rows(events[number], level, first, rows, scratch)
+
+        self._run(task)
 
     def _rows_for(self, n: int) -> Rows:
         if len(self._rows) < n:
-            self._rows = np.empty((n, self._rows.shape[1]), np.uint16)
+            self._rows = np.empty((n, self._rows.shape[1]), self._rows.dtype)
         return self._rows[:n]
 
     def _cuts(self, offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -273,4 +278,7 @@ def _tiles(pixels: NDArray[np.int64], image_pixels: int, table: PairTable) -> li
     places = np.full((number, kernels.TILE), -1, np.int16)
     tile = pixels // kernels.TILE
     places[tile, pixels % kernels.TILE] = np.arange(len(pixels)) - edges[tile]
-    return [Tile(table, places[k], int(edges[k]), int(edges[k + 1])) for k in range(number)]
+    products = np.zeros((table.none + 1) * len(pixels), np.uint32)
+    bounds = list(pairwise(edges.tolist()))
+    shares = [products[(table.none + 1) * begin : (table.none + 1) * end] for begin, end in bounds]
+    return [Tile(table, *of_tile) for of_tile in zip(places, bounds, shares, strict=True)]

@@ -5,20 +5,31 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from apsdm_bluesky.errors import ReductionError
+
 Slots = NDArray[np.uint8]
+
+# Pairs grow with the reach, and the table with its square: it should stay in the second-level cache.
+MAX_REACH = 1024
 
 
 class PairTable:
     """The slots of every pair of frames: the lags, of all levels, at which it counts.
 
     Frames n - d and n lie (n >> l) - ((n - d) >> l) frames of level l apart. This depends on n's last bits
-    (its phase) and on d only. A pair counts at a level when that distance is one of the level's lags, so it may
-    count at several levels or at none. The slots are the lags of level 0, then those of level 1, and so on.
+    (its phase) and on d only. A pair counts at a level when that distance is one of the level's lags, so it
+    may count at several levels or at none. The slots are the lags of level 0, then
+    those of level 1, and so on.
 
     Parameters
     ----------
     lags
         For each level, from 0 on, its lags in units of its own frames, increasing.
+
+    Raises
+    ------
+    ReductionError
+        Distances up to more than `MAX_REACH` frames.
     """
 
     def __init__(self, lags: Sequence[NDArray[np.int64]]) -> None:
@@ -29,6 +40,10 @@ class PairTable:
         self.none = self.first_slot[-1]
         # The longest distance at which two frames may still share a lag.
         self.reach = max(((int(of_level[-1]) + 1) << level) - 1 for level, of_level in enumerate(lags))
+        if self.reach > MAX_REACH:
+            raise ReductionError(
+                f"delays of {self.reach} frames are too long for events: use fewer low levels"
+            )
         self.all_slots = self.slots()
 
     def slots(self, open_at: int | None = None) -> tuple[Slots, Slots]:
@@ -58,7 +73,7 @@ class PairTable:
 
 
 def _filled_first(columns: list[NDArray[np.int64]], none: int) -> Slots:
-    """The columns side by side, sorted: `none` is the highest. All but one of those without slots are left out."""
+    """The columns side by side, sorted: `none` is the highest, and one column of nothing else is left."""
     table = np.sort(np.stack(columns, axis=-1), axis=-1)
     used = int((table != none).sum(axis=-1).max())
     return np.ascontiguousarray(table[..., : used + 1]).astype(np.uint8)

@@ -10,6 +10,8 @@ from ._event_table import PairTable, Slots
 
 MAX_32 = 2**32 - 1
 
+Rows = NDArray[np.unsignedinteger]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
@@ -53,7 +55,9 @@ class Scratch:
 
 
 class Tile:
-    """Correlates the events of the used pixels from `begin` to `end`.
+    """Correlates the events of the used pixels from `begin` to `end`, the bounds.
+
+    Methods may use the scratch that the one before them left: call them from one part, in order.
 
     Products are added up in 32 bits as long as these hold them for certain, then in 64. In a block, a product
     sum grows by no more than the square of the highest sum of a pixel's counts, kept events included.
@@ -62,21 +66,29 @@ class Tile:
     ----------
     places
         Shape (TILE,): of the tile's image pixels among its used ones, -1 for none.
+    products
+        Zeros, flat: (slots + 1, end - begin). The last row takes the pairs that count nowhere.
     """
 
-    def __init__(self, table: PairTable, places: NDArray[np.int16], begin: int, end: int) -> None:
-        self.begin, self.end = begin, end
+    def __init__(
+        self,
+        table: PairTable,
+        places: NDArray[np.int16],
+        bounds: tuple[int, int],
+        products: NDArray[np.uint32],
+    ) -> None:
+        self.begin, self.end = bounds
         self._table = table
         self._places = places
-        self.totals = np.zeros(end - begin, np.uint32)
-        self._products = np.zeros((table.none, end - begin), np.uint32)
+        self.totals = np.zeros(self.end - self.begin, np.uint32)
+        self._products = products
         self._wide: NDArray[np.uint64] | None = None
         self._bound = 0
         self._buffer = np.zeros(0, np.uint32)
         self.kept = self._buffer
 
-    def correlate(self, block: Block, place: slice, scratch: Scratch) -> tuple[NDArray[np.uint32], int]:
-        """Add the block's events. Returns all, kept and new, and the highest sum of a pixel's counts."""
+    def correlate(self, block: Block, place: slice, scratch: Scratch) -> NDArray[np.uint32]:
+        """Add the block's events. Returns all, kept and new."""
         events, known = block.events[place], len(self.kept)
         scratch.reserve(len(events))
         n, highest = self._link(events, block, scratch)
@@ -87,7 +99,7 @@ class Tile:
             )
         self._add(events[:n], known, self._table.all_slots, 1, products, scratch)
         self._keep(events[int(scratch.window[block.stop]) : n])
-        return events[:n], highest
+        return events[:n]
 
     def replace(self, block: Block, place: slice, scratch: Scratch) -> None:
         """Keep the block's events: their pairs were counted elsewhere."""
@@ -104,18 +116,54 @@ class Tile:
 
     def settle(self, stop: int, open_slots: tuple[Slots, Slots], scratch: Scratch) -> None:
         """Take out the products of level frames that are incomplete at the time `stop`."""
-        scratch.reserve(len(self.kept))
-        kernels.link_kept(self.kept, 0, self.kept, scratch.last, scratch.link, scratch.sums)
-        kernels.time_windows(self.kept, self._table.reach, stop, scratch.window)
+        self.link_again(self.kept, stop, scratch)
         products = self._products if self._wide is None else self._wide
         self._add(self.kept, self._open_from(stop, scratch), open_slots, -1, products, scratch)
 
     def add_products_to(self, out: NDArray[np.uint64], slots: slice) -> None:
         """Add the product sums of the slots to out (nslots, npix)."""
         out = out[:, self.begin : self.end]
-        out += self._products[slots]
+        shape = self._table.none + 1, self.end - self.begin
+        out += self._products.reshape(shape)[slots]
         if self._wide is not None:
-            out += self._wide[slots]
+            out += self._wide.reshape(shape)[slots]
+
+    def sum_rows(
+        self, events: NDArray[np.uint32], level: int, first: int, rows: Rows, scratch: Scratch
+    ) -> int:
+        """Fill in the rows of a level from time first * 2^level on, of events that were linked last.
+
+        Returns the highest sum, which may not have fitted.
+        """
+        return int(
+            kernels.sum_rows(
+                events,
+                scratch.window,
+                self._table.reach,
+                level,
+                first,
+                scratch.sums,
+                rows,
+                self.begin,
+                self.end,
+            )
+        )
+
+    def link_again(self, events: NDArray[np.uint32], stop: int, scratch: Scratch) -> None:
+        """Link events that went through `correlate`; the last ones before the time `stop`."""
+        scratch.reserve(len(events))
+        kernels.link_kept(
+            events,
+            0,
+            events,
+            stop,
+            self._table.reach,
+            scratch.last,
+            scratch.link,
+            scratch.window,
+            scratch.sums,
+        )
+        kernels.fill_window(stop, self._table.reach, scratch.window)
 
     def _link(self, events: NDArray[np.uint32], block: Block, scratch: Scratch) -> tuple[int, int]:
         n, highest = kernels.link_tile(
@@ -151,15 +199,17 @@ class Tile:
                 begin,
                 scratch.link,
                 scratch.window,
-                of_pairs,
+                of_pairs.reshape(-1),
+                of_pairs.shape,
                 none,
                 sign,
                 scratch.later,
                 scratch.earlier,
                 products,
+                self.end - self.begin,
             )
         if own.shape[-1] > 1:
-            kernels.add_squares(events, begin, own, none, sign, products)
+            kernels.add_squares(events, begin, own, none, sign, products, self.end - self.begin)
 
     def _open_from(self, stop: int, scratch: Scratch) -> int:
         """The first event that may belong to a level's frame that is incomplete at the time `stop`."""
