@@ -3,7 +3,8 @@
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from apsdm_bluesky.config import ReductionConfig
@@ -69,6 +70,8 @@ class SeriesAnalysis:
         self._expected = 0
         self._told_mask = False
         self._next_report = 0.0
+        self._latest: RunningResult | None = None
+        self._failure = ""
         self.result: SeriesResult | None = None
         self.fate: ConsumerLedger | None = None
         self.ended = threading.Event()
@@ -83,8 +86,37 @@ class SeriesAnalysis:
         """The raw run's uid."""
         return str(self._raw_start["uid"])
 
+    def progress(self) -> RunningResult | None:
+        """The last running result; None before the first.
+
+        Raises
+        ------
+        ReductionError
+            There will be none any more: it has failed.
+        """
+        if self._failure:
+            raise ReductionError(f"{self.name}: {self._failure}")
+        return self._latest
+
     def begin(self, info: AcquisitionInfo) -> None:
         """Open the analysis run: its start document stands in the spool before the raw run can end."""
+        with self._noting_failure():
+            self._begin(info)
+
+    def consume(self, batch: Batch) -> None:
+        """Reduce a batch; report when it is time."""
+        with self._noting_failure():
+            self._consume(batch)
+
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._failure = f"{type(error).__name__}: {error}"
+            raise
+
+    def _begin(self, info: AcquisitionInfo) -> None:
         self._expected = info.expected
         metadata = start_data(self._device_name, self._raw_start, self._config, info)
         self._run = AnalysisRun(self._emit, metadata)
@@ -95,8 +127,7 @@ class SeriesAnalysis:
         )
         self._next_report = time.monotonic() + self._config.interval_s
 
-    def consume(self, batch: Batch) -> None:
-        """Reduce a batch; report when it is time."""
+    def _consume(self, batch: Batch) -> None:
         if self._series is None or self._run is None:
             raise ReductionError(f"{self.name}: frames came before it began")
         self._series.push(batch)
@@ -104,6 +135,7 @@ class SeriesAnalysis:
             return
         self._tell_mask(self._run, self._series)
         if (running := self._series.running()) is not None:
+            self._latest = running
             self._show(running, seen=int(batch.indices[-1]) + 1)
             data = running_data(running.multitau, self._expected, self._config)
             self._run.event("running", data, UNITS)

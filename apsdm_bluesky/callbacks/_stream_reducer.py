@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from apsdm_bluesky.config import ReductionConfig
+from apsdm_bluesky.reduction import RunningResult
 from apsdm_bluesky.streaming import FrameStream
 
 from ._analysis_run import Emit
@@ -64,6 +65,17 @@ class StreamReducer:
     def unfinished(self) -> list[SeriesAnalysis]:
         """Analyses whose raw run has ended, and they have not."""
         return [analysis for analysis in self._unfinished if not analysis.ended.is_set()]
+
+    def progress(self) -> RunningResult | None:
+        """The last running result of the run that is being taken; None before its first.
+
+        Raises
+        ------
+        ReductionError
+            This run's reduction has failed.
+        """
+        analysis = self._analysis
+        return analysis.progress() if analysis is not None else None
 
     def __call__(self, name: str, doc: dict[str, Any]) -> None:
         """Take a document of the raw run."""

@@ -30,13 +30,14 @@ def shell(config: ConfigOption = None, home: HomeOption = None) -> None:
     with services(settings), open_session(settings) as session:
         from bluesky import plan_stubs, plans
 
-        from apsdm_bluesky.plans import xpcs_series
+        from apsdm_bluesky.plans import acquire_until_converged, xpcs_series
 
         names = {
             "session": session,
             "RE": session.RE,
             "catalog": session.catalog,
             "devices": session.devices,
+            "acquire_until_converged": acquire_until_converged,
             "xpcs_series": xpcs_series,
             "bp": plans,
             "bps": plan_stubs,

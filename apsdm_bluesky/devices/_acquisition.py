@@ -77,6 +77,7 @@ class Acquisition:
         self._on_loss = on_loss
         self._interrupted = False
         self._stop_reason = ""
+        self._enough: Literal["no", "asked", "stopping", "counted"] = "no"
         self._receiver: Receiver | None = None
         self._ended: threading.Event | None = None
         self.ledger: AcquisitionLedger | None = None
@@ -118,6 +119,14 @@ class Acquisition:
         if self._thread.is_alive():
             logger.warning("%s: waits until the frames that came are stored", self._arming.cam.prefix)
             self._thread.join()
+
+    def finish(self) -> None:
+        """Enough has been taken: end it early, on purpose. Returns at once; `on_done` tells the end.
+
+        The frames that the detector has sent by its own counter are then those that are expected.
+        """
+        if self._enough == "no":
+            self._enough = "asked"
 
     def _run(self) -> None:
         try:
@@ -167,6 +176,7 @@ class Acquisition:
         """Return when the frames are in, or will not come any more."""
         receiver = self._started()
         while not receiver.settled and not self._stop_reason:
+            self._end_early(receiver, ended)
             quiet_s = receiver.quiet_s
             if ended.is_set() and self._source.connected and quiet_s > _SETTLE_S:
                 self._recover_last(receiver)
@@ -176,6 +186,15 @@ class Acquisition:
                 self._give_up(receiver, quiet_s)
                 return
             ended.wait(_POLL_S) if not ended.is_set() else time.sleep(_POLL_S)
+
+    def _end_early(self, receiver: Receiver, ended: threading.Event) -> None:
+        """If that is wanted: stop the detector, and when it has ended ask how far it came."""
+        if self._enough == "asked":
+            self._enough = "stopping"
+            self._arming.stop()
+        elif self._enough == "stopping" and ended.is_set() and self._source.connected:
+            self._enough = "counted"
+            receiver.end_at(self._arming.frame_counter())
 
     def _give_up(self, receiver: Receiver, quiet_s: float) -> None:
         disconnected = "" if self._source.connected else ", IOC disconnected"

@@ -171,6 +171,14 @@ class PvaStream(Device):
         self._interrupt("stopped")
         super().stop(success=success)
 
+    def finish(self) -> None:
+        """End the acquisition early, on purpose: `complete` succeeds with the frames sent by then.
+
+        They are the expected ones in the ledger; of those, what did not come is missing. Returns at once.
+        """
+        if self._acquisition is not None:
+            self._acquisition.finish()
+
     def pause(self) -> None:
         """An acquisition cannot be held: it ends with the frames that came; the run can still be closed."""
         self._interrupt("paused")

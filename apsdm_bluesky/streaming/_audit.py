@@ -69,6 +69,18 @@ class FrameAudit:
             self._settle(message, self._room(message))
             self._corrupt += self._room(message)
 
+    def end_at(self, unique_id: int) -> None:
+        """Expect nothing beyond this message: the source was ended on purpose, and it was the last one sent.
+
+        Its frames are known where it came; else it counts as full. A number before what has come changes
+        nothing but that nothing more is expected.
+        """
+        messages = max(self._place(unique_id) + 1, self._next_message)
+        if messages >= self._messages:
+            return
+        self._messages = messages
+        self._expected = self._next if self.settled else messages * self._each
+
     def ledger(self) -> AcquisitionLedger:
         """The account if nothing came any more: what is not settled is missing."""
         gaps = list(self._gaps)

@@ -71,6 +71,11 @@ class Receiver:
         """Whether a message of this number would be a new one."""
         return self._audit.expects(unique_id)
 
+    def end_at(self, unique_id: int) -> None:
+        """The source was ended on purpose, and this was the last message it sent: see `FrameAudit.end_at`."""
+        with self._lock:
+            self._audit.end_at(unique_id)
+
     @property
     def accepted(self) -> int:
         """Frames accepted so far. Never waits."""

@@ -143,3 +143,29 @@ def test_numbers_wrap_round_as_the_camera_s_counter_does():
     assert [frames_of(audit.admit(number)) for number in numbers] == [[0], [1], [2], [3]]
     assert audit.settled
     assert not any(map(audit.expects, numbers))
+
+
+@given(streams(), st.integers(0, 70))
+def test_an_end_on_purpose_expects_what_was_sent(stream, sent):
+    """Of the last message the frames that came count; where it is lost, it counts as full."""
+    each, expected, base_id, updates = stream
+    audit = FrameAudit(expected=expected, base_id=base_id, frames_per_message=each)
+    last = []
+    for number, count in updates:
+        if count is not None and number <= sent:
+            taken = frames_of(audit.admit(wrapped(base_id + number), count))
+            last = taken if number == sent and taken else last
+    before = audit.ledger()
+    audit.end_at(wrapped(base_id + sent))
+    after = audit.ledger()
+    assert after.expected == after.accepted + after.missing
+    assert (after.accepted, after.updates) == (before.accepted, before.updates)
+    if sent * each >= expected:
+        assert after == before
+    elif last:
+        assert after.expected == last[-1] + 1
+        assert audit.settled
+    else:
+        assert after.expected == sent * each
+        assert audit.settled == (sent == 0)
+    assert not audit.expects(wrapped(base_id + sent + 1)) or after == before
