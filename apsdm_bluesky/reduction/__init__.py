@@ -10,11 +10,14 @@ from ._fit import DecayFit, fit_decays
 from ._g2 import MultiTauResult
 from ._geometry import HC_KEV_ANGSTROM, Geometry
 from ._hot_pixels import find_hot_pixels
+from ._intensities import Intensities
 from ._multitau import MultiTau
 from ._qmap import QMap
+from ._rois import Rectangle, Roi, RoiStats, RoiStatsResult
 from ._saxs import Saxs, SaxsResult
 from ._scheme import multitau_delays
 from ._series import RunningResult, SeriesReduction, SeriesResult
+from ._sparsify import sparsify
 from ._stats import FrameStats, FrameStatsResult
 from ._twotime import TwoTime
 from ._twotime_result import AgeProfiles, TwoTimeResult, age_profiles
@@ -27,10 +30,15 @@ __all__ = [
     "FrameStats",
     "FrameStatsResult",
     "Geometry",
+    "Intensities",
     "MultiTau",
     "MultiTauResult",
     "OneThread",
     "QMap",
+    "Rectangle",
+    "Roi",
+    "RoiStats",
+    "RoiStatsResult",
     "RunningResult",
     "Saxs",
     "SaxsResult",
@@ -45,5 +53,6 @@ __all__ = [
     "fit_decays",
     "multitau_delays",
     "pack_events",
+    "sparsify",
     "unpack_events",
 ]

@@ -13,15 +13,15 @@ from ._kernels import highest
 INT64_MAX = 2**63 - 1
 
 
-def flat_frames(batch: FrameBatch, shape: tuple[int, int], last: int) -> NDArray[Any]:
-    """The batch's frames as (n, ny * nx), checked.
+def flat_frames(batch: FrameBatch, shape: tuple[int, int], last: int | None) -> NDArray[Any]:
+    """The batch's frames as (n, ny * nx) in the machine's byte order, checked.
 
     Parameters
     ----------
     shape
         (ny, nx) of the q-map.
     last
-        Index of the last frame that was pushed before, -1 for none.
+        Index of the last frame that was pushed before, -1 for none; None leaves their order unchecked.
 
     Raises
     ------
@@ -29,12 +29,15 @@ def flat_frames(batch: FrameBatch, shape: tuple[int, int], last: int) -> NDArray
         Another shape, no integer counts, or indices that do not increase.
     """
     frames = batch.frames
-    if frames.ndim != 3 or frames.shape[1:] != shape:
+    if frames.ndim != 3:
+        raise ReductionError(f"frames of shape {frames.shape}: need (n, ny, nx)")
+    if frames.shape[1:] != shape:
         raise _misfit(frames.shape[1:], shape)
     if frames.dtype.kind not in "iu":
         raise ReductionError(f"frames of dtype {frames.dtype}: only integer counts can be reduced")
     _check_indices(batch.indices, len(frames), last)
-    return frames.reshape(len(frames), -1)
+    native = frames.astype(frames.dtype.newbyteorder("="), copy=False)
+    return np.ascontiguousarray(native).reshape(len(frames), shape[0] * shape[1])
 
 
 def check_events(batch: EventBatch, shape: tuple[int, int], last: int) -> int:
@@ -43,8 +46,21 @@ def check_events(batch: EventBatch, shape: tuple[int, int], last: int) -> int:
     Raises
     ------
     ReductionError
-        Another shape, arrays that do not fit each other, a pixel outside the image, or indices that do not
-        increase.
+        As `check_event_arrays`, or a pixel outside the image.
+    """
+    check_event_arrays(batch, shape, last)
+    pixel, count = highest(batch.words)
+    check_pixel(pixel, shape)
+    return int(count)
+
+
+def check_event_arrays(batch: EventBatch, shape: tuple[int, int], last: int) -> None:
+    """Look at all but the words themselves.
+
+    Raises
+    ------
+    ReductionError
+        Another shape, arrays that do not fit each other, or indices that do not increase.
     """
     words, offsets = batch.words, batch.offsets
     if batch.shape != shape:
@@ -54,10 +70,19 @@ def check_events(batch: EventBatch, shape: tuple[int, int], last: int) -> int:
     if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != len(words) or (np.diff(offsets) < 0).any():
         raise ReductionError(f"offsets do not cut {len(words)} event words into frames")
     _check_indices(batch.indices, len(offsets) - 1, last)
-    pixel, count = highest(words)
+
+
+def check_pixel(pixel: int, shape: tuple[int, int]) -> None:
+    """Refuse a pixel that a word names outside the image."""
     if pixel >= shape[0] * shape[1]:
         raise ReductionError(f"an event at pixel {pixel} lies outside frames of shape {shape}")
-    return int(count)
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """The same memory. Compiled loops are compiled once for arrays that may be written, once for others."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def counts_at(frames: NDArray[Any], pixels: NDArray[np.int64]) -> NDArray[Any]:
@@ -81,8 +106,10 @@ def _misfit(given: tuple[int, ...], shape: tuple[int, int]) -> ReductionError:
     )
 
 
-def _check_indices(indices: NDArray[np.int64], frames: int, last: int) -> None:
+def _check_indices(indices: NDArray[np.int64], frames: int, last: int | None) -> None:
     if indices.dtype.kind not in "iu" or indices.shape != (frames,):
         raise ReductionError(f"{frames} frames with indices of shape {indices.shape}, dtype {indices.dtype}")
+    if last is None or frames == 0:
+        return
     if indices[0] <= last or (np.diff(indices.astype(np.int64)) <= 0).any():
         raise ReductionError(f"frame indices must increase: {indices[0]}..{indices[-1]} came after {last}")

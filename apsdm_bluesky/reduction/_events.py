@@ -5,21 +5,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsdm_bluesky.errors import ReductionError
-from apsdm_bluesky.model import (
-    COUNT_BITS,
-    FRAME_SHIFT,
-    PIXEL_BITS,
-    PIXEL_SHIFT,
-    EventBatch,
-    FrameBatch,
-)
+from apsdm_bluesky.model import FRAME_SHIFT, PIXEL_BITS, PIXEL_SHIFT, EventBatch, FrameBatch
 
 from ._checks import check_events
 from ._kernels import scatter
+from ._sparsify import MAX_COUNT, sparsify, words_of
+from ._workers import Workers
 
 _FRAME, _PIXEL = np.uint64(FRAME_SHIFT), np.uint64(PIXEL_SHIFT)
 _PIXEL_FIELD = np.uint64(((1 << PIXEL_BITS) - 1) << PIXEL_SHIFT)
-_MAX_COUNT = (1 << COUNT_BITS) - 1
 
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -97,8 +91,8 @@ def _first_not_before(
     return low
 
 
-def pack_events(batch: FrameBatch) -> EventBatch:
-    """The non-zero pixels of dense frames.
+def pack_events(batch: FrameBatch, workers: Workers | None = None) -> EventBatch:
+    """The non-zero pixels of dense frames, however many. See `sparsify`, which tells whether they are a gain.
 
     Raises
     ------
@@ -106,28 +100,21 @@ def pack_events(batch: FrameBatch) -> EventBatch:
         Frames of no unsigned or signed integers, with negative counts, a count above 4095, or more than
         2^21 pixels: they do not fit a word.
     """
-    frames = batch.frames
-    flat = frames.reshape(len(frames), batch.shape[0] * batch.shape[1])
-    if frames.dtype.kind not in "iu" or flat.shape[1] > 1 << PIXEL_BITS:
-        raise ReductionError(
-            f"frames of {frames.shape[1:]} {frames.dtype} cannot be stored as events; store them dense"
-        )
-    rows, pixels = np.nonzero(flat)
-    counts = flat[rows, pixels]
-    if counts.size and (counts.max() > _MAX_COUNT or counts.min() < 0):
-        raise ReductionError(
-            f"a count of {counts.max() if counts.max() > _MAX_COUNT else counts.min()} does not fit an "
-            f"event word (0 to {_MAX_COUNT}); store these frames dense"
-        )
-    words: NDArray[np.uint64] = np.bitwise_or(
-        (rows.astype(np.uint64) << np.uint64(FRAME_SHIFT))
-        | (pixels.astype(np.uint64) << np.uint64(PIXEL_SHIFT)),
-        counts.astype(np.uint64),
-    )
-    offsets = np.searchsorted(rows, np.arange(len(frames) + 1)).astype(np.int64)
-    return EventBatch(
-        words=words, offsets=offsets, indices=batch.indices, shape=batch.shape, timestamps=batch.timestamps
-    )
+    events = sparsify(batch, workers)
+    if events is None:
+        events = words_of(batch, 1.0, workers)
+    if events is None:
+        raise _unfit(batch)
+    return events
+
+
+def _unfit(batch: FrameBatch) -> ReductionError:
+    if batch.shape[0] * batch.shape[1] > 1 << PIXEL_BITS:
+        what = f"frames of {batch.shape} {batch.frames.dtype}: more than 2^{PIXEL_BITS} pixels"
+    else:
+        highest = batch.frames.max()
+        what = f"a count of {highest if highest > MAX_COUNT else batch.frames.min()}"
+    return ReductionError(f"{what} does not fit event words (counts 0 to {MAX_COUNT}); store it dense")
 
 
 def unpack_events(batch: EventBatch) -> FrameBatch:

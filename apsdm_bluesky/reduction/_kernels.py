@@ -61,17 +61,6 @@ def _add_to_image(words: Words, image: NDArray[np.integer]) -> None:
         image[np.intp((word >> _SHIFT) & _PIXEL_MASK)] += np.int64(word & _COUNT_MASK)
 
 
-def _add_to_columns(
-    words: Words, offsets: Offsets, columns: NDArray[np.unsignedinteger], sums: NDArray[np.int64]
-) -> None:
-    """``sums[frame, columns[pixel]] += count`` for every word; columns (ny * nx,), sums (n, ncolumns)."""
-    for frame in range(len(offsets) - 1):
-        row = sums[frame]
-        for i in range(offsets[frame], offsets[frame + 1]):
-            word = words[i]
-            row[np.intp(columns[np.intp((word >> _SHIFT) & _PIXEL_MASK)])] += np.int64(word & _COUNT_MASK)
-
-
 def _scatter(
     words: Words, offsets: Offsets, places: NDArray[np.int32], rows: NDArray[np.unsignedinteger], limit: int
 ) -> bool:
@@ -95,5 +84,4 @@ def _scatter(
 add_products: Any = njit(cache=True, nogil=True)(_add_products)
 highest: Any = njit(cache=True, nogil=True)(_highest)
 add_to_image: Any = njit(cache=True, nogil=True)(_add_to_image)
-add_to_columns: Any = njit(cache=True, nogil=True)(_add_to_columns)
 scatter: Any = njit(cache=True, nogil=True)(_scatter)

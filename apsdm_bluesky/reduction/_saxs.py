@@ -1,18 +1,19 @@
-"""Intensity against q, averaged over time."""
+"""Intensity against q, averaged over time, as a whole and in segments."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apsdm_bluesky.errors import ReductionError
-from apsdm_bluesky.model import Batch, EventBatch
+from apsdm_bluesky.model import Batch
 
-from ._checks import INT64_MAX, check_events, counts_at, flat_frames
-from ._kernels import add_to_image
+from ._columns import Columns, columns_of, sums_by
+from ._frame_pass import FramePass, FrameSums
 from ._qmap import QMap
+from ._time_bins import TimeBins
+from ._workers import OneThread, Workers
 
-_UINT32_MAX = 2**32 - 1
+MAX_SEGMENTS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,88 +31,80 @@ class SaxsResult:
         Number of frames in it.
     static_q
         Shape (ns,): q of the static bins, in the q-map's unit.
+    segments
+        Shape (k, ns): `intensity` in each of k <= 64 time segments of equal width, which is the smallest
+        power of two of frames with which 64 are enough. Their mean, weighted by `segment_frames`, is
+        `intensity`. NaN in a segment without frames, and for a bin without pixels.
+    segment_first, segment_frames
+        Shape (k,), int64: the index at which each segment begins, and the number of its frames that came.
     """
 
     intensity: NDArray[np.float64]
     sum_image: NDArray[np.int64]
     frames: int
     static_q: NDArray[np.float64]
+    segments: NDArray[np.float64]
+    segment_first: NDArray[np.int64]
+    segment_frames: NDArray[np.int64]
+
+    @property
+    def mean_image(self) -> NDArray[np.float64]:
+        """Shape (ny, nx) [counts / frame]; NaN without frames."""
+        mean: NDArray[np.float64] = self.sum_image / (self.frames or np.nan)
+        return mean
 
 
 class Saxs:
-    """Sums the image and averages it over static bins.
+    """Sums the image and averages it over static bins, and these over time segments.
 
-    Counts must not be negative where the q-map uses them; elsewhere (module gaps marked with -1) they are
-    summed as they come.
+    Counts must not be negative at pixels that the mask calls good; elsewhere (module gaps marked with -1)
+    they are summed into the image as they come. `Intensities` tells more from the same pass.
     """
 
-    def __init__(self, qmap: QMap) -> None:
-        self._qmap = qmap
-        self._pixels = qmap.pixels
-        self._image = np.zeros(qmap.shape[0] * qmap.shape[1], np.int64)
-        self._recent = np.zeros(self._image.size, np.uint32)  # events not yet in the image
-        self._recent_bound = 0
-        self._bound = 0
-        self._frames = 0
-        self._last = -1
+    def __init__(self, qmap: QMap, *, workers: Workers | None = None) -> None:
+        columns = columns_of(qmap)
+        self._pass = FramePass(columns, workers or OneThread(), image=True)
+        self._record = SaxsRecord(qmap, columns)
 
     def push(self, batch: Batch) -> None:
-        """Add the batch's frames.
-
-        Raises
-        ------
-        ReductionError
-            Frames that do not fit (see `MultiTau.push`), or a sum that could leave int64. Nothing was added
-            then.
-        """
-        if len(batch) == 0:
-            return
-        if isinstance(batch, EventBatch):
-            highest = check_events(batch, self._qmap.shape, self._last)
-            self._raise_bound(len(batch.words), highest)
-            self._add_events(batch.words, len(batch.words) * highest)
-        else:
-            frames = flat_frames(batch, self._qmap.shape, self._last)
-            counts_at(frames, self._pixels)
-            self._raise_bound(len(frames), max(int(frames.max()), -int(frames.min())))
-            self._image += frames.sum(axis=0, dtype=np.int64)
-        self._frames += len(batch)
-        self._last = int(batch.indices[-1])
-
-    def _add_events(self, words: NDArray[np.uint64], bound: int) -> None:
-        """Into 32 bits while they are sure to hold it: scattered additions are half as fast into 64."""
-        if self._recent_bound + bound > _UINT32_MAX:
-            self._add_recent()
-        if bound > _UINT32_MAX:
-            add_to_image(words, self._image)
-            return
-        add_to_image(words, self._recent)
-        self._recent_bound += bound
-
-    def _add_recent(self) -> None:
-        self._image += self._recent
-        self._recent[:] = 0
-        self._recent_bound = 0
-
-    def _raise_bound(self, number: int, highest: int) -> None:
-        """What a pixel may have counted by now, with so many counts of at most `highest` more."""
-        bound = self._bound + number * highest
-        if bound > INT64_MAX:
-            raise ReductionError(
-                f"sum image: counts up to {highest} could exceed 64 bits; mask them at the source"
-            )
-        self._bound = bound
+        """Add the batch's frames; errors as of `Intensities.push`."""
+        sums = self._pass.sums(batch)
+        if sums is not None:
+            self._record.add(sums)
 
     def result(self) -> SaxsResult:
         """The averages so far."""
-        self._add_recent()
-        bins = self._qmap.static.ravel()[self._pixels]
-        size = len(self._qmap.static_q) + 1
-        counts = np.bincount(bins, self._image[self._pixels].astype(np.float64), size)[1:]
-        exposures = self._frames * np.bincount(bins, minlength=size)[1:]
+        return self._record.result(self._pass.sum_image(), self._pass.frames)
+
+
+class SaxsRecord:
+    """What `Saxs` keeps of each frame's sums."""
+
+    def __init__(self, qmap: QMap, columns: Columns) -> None:
+        self._qmap = qmap
+        self._static = columns.of(qmap.static)
+        self._size = len(qmap.static_q) + 1  # with the pixels outside all bins
+        self._pixels = np.bincount(qmap.static.ravel(), minlength=self._size)[1:]
+        self._segments = TimeBins(self._size - 1, MAX_SEGMENTS)
+
+    def add(self, sums: FrameSums) -> None:
+        """Take the next frames."""
+        self._segments.add(sums.indices, sums_by(self._static, sums.columns, self._size)[:, 1:])
+
+    def result(self, sum_image: NDArray[np.int64], frames: int) -> SaxsResult:
+        """With the image of the same frames."""
+        segment_frames, counts = self._segments.result()
         return SaxsResult(
-            intensity=np.divide(counts, exposures, out=np.full(size - 1, np.nan), where=exposures > 0),
-            sum_image=self._image.reshape(self._qmap.shape).copy(),
-            frames=self._frames,
+            intensity=means(counts.sum(axis=0), np.int64(frames) * self._pixels),
+            sum_image=sum_image,
+            frames=frames,
             static_q=self._qmap.static_q,
+            segments=means(counts, segment_frames[:, np.newaxis] * self._pixels),
+            segment_first=np.arange(len(counts), dtype=np.int64) * self._segments.width,
+            segment_frames=segment_frames,
         )
+
+
+def means(sums: NDArray[np.int64], exposures: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sums per exposed pixel; NaN where nothing was exposed."""
+    return np.divide(sums, exposures, out=np.full(sums.shape, np.nan), where=exposures > 0)
