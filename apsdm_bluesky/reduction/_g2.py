@@ -1,13 +1,16 @@
 """From sums over pairs to g2 with its errors."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._level import LagSums
+from ._dense_loops import TILE
+from ._g2_segments import SegmentedG2, Snapshot, StaticSums
+from ._g2_sums import Cells, CellSums
 from ._qmap import QMap
+from ._scheme import Definition
 
 Floats = NDArray[np.float64]
 
@@ -20,10 +23,11 @@ MIN_GROUP_PIXELS = 16
 class MultiTauResult:
     """g2 against delay for every dynamic bin. NaN where it is not defined.
 
-    g2 is the unweighted mean over a dynamic bin's static bins of ``<G2> / (<IP> <IF>)``, where <> is the mean
-    over the static bin's pixels and G2, IP and IF are a pixel's means over the valid pairs of x_n x_(n+k),
-    x_n and x_(n+k) (symmetric normalisation, as in boost-corr). Dark pixels count in these means; a static
-    bin without any count has no ratio and is left out.
+    By boost-corr's definition g2 is the unweighted mean over a dynamic bin's static bins of
+    ``<G2> / (<IP> <IF>)``, where <> is the mean over the static bin's pixels and G2, IP and IF are a pixel's
+    means over the valid pairs of x_n x_(n+k), x_n and x_(n+k) (symmetric normalisation). Dark pixels count in
+    these means; a static bin without any count has no ratio and is left out. By scikit-beam's definition the
+    ratio is that of the means over the whole dynamic bin.
 
     Parameters
     ----------
@@ -50,6 +54,8 @@ class MultiTauResult:
         Shape (nq,) and (ns,), in the q-map's unit: of dynamic and of static bins.
     parents
         Shape (ns,), int64: the dynamic bin (from 1) of each static bin, 0 where it holds no pixel.
+    segments
+        g2 of each time segment; None where none were asked for.
     """
 
     delays: NDArray[np.int64]
@@ -62,93 +68,129 @@ class MultiTauResult:
     q: Floats
     static_q: Floats
     parents: NDArray[np.int64]
+    segments: SegmentedG2 | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delay:
-    """One delay [frames], the level it is measured in, and its sums (None: no pair yet)."""
+class Delays:
+    """The delays of a result, shape (nt,) each.
 
-    frames: int
-    level: int
-    sums: LagSums | None
+    Parameters
+    ----------
+    frames, levels, pairs
+        As of `MultiTauResult`.
+    rows
+        Where the sums of each stand; those beyond the rows there are have no pair yet.
+    """
+
+    frames: NDArray[np.int64]
+    levels: NDArray[np.int64]
+    pairs: NDArray[np.int64]
+    rows: NDArray[np.int64]
 
 
 class G2Averages:
-    """Averages over the pixels of static bins, then over dynamic bins; also without each jackknife group."""
+    """Averages over the pixels of static bins, then over dynamic bins; also without each jackknife group.
 
-    def __init__(self, qmap: QMap, groups: int) -> None:
-        self._q, self._static_q, self._parents = qmap.q, qmap.static_q, qmap.parents
-        self._groups = groups
-        self._dynamic = qmap.dynamic.ravel()[qmap.pixels].astype(np.int64) - 1
-        static = qmap.static.ravel()[qmap.pixels].astype(np.int64) - 1
-        group, self._used_groups = _pixel_groups(qmap, self._dynamic, groups)
-        # A cell is what a static bin and a group have in common.
-        self._cells = static * groups + group
-        self._cell_shape = (len(qmap.static_q), groups)
-        self._cell_pixels = self._per_cell(np.ones(len(static)))
-        self._members = (self._parents == np.arange(1, len(qmap.q) + 1)[:, np.newaxis]).astype(np.float64)
+    By scikit-beam's definition each dynamic bin stands for its static ones.
+    """
 
-    def result(self, delays: Iterable[Delay], frames: int) -> MultiTauResult:
-        """The result of the given delays."""
-        listed = list(delays)
-        nt, nq = len(listed), len(self._q)
-        g2, g2_err = np.full((nt, nq), np.nan), np.full((nt, nq), np.nan)
-        jackknife = np.full((self._groups, nt, nq), np.nan)
-        for i, delay in enumerate(listed):
-            if delay.sums is not None and delay.sums.pairs:
-                g2[i], jackknife[:, i] = self._ratios(delay.sums)
-                g2_err[i] = self._scatter(delay.sums)
-        return MultiTauResult(
-            delays=np.array([delay.frames for delay in listed], np.int64),
-            levels=np.array([delay.level for delay in listed], np.int64),
-            pairs=np.array([delay.sums.pairs if delay.sums else 0 for delay in listed], np.int64),
-            g2=g2,
-            g2_err=g2_err,
-            jackknife=jackknife,
-            frames=frames,
-            q=self._q,
-            static_q=self._static_q,
-            parents=self._parents,
+    def __init__(self, qmap: QMap, groups: int, definition: Definition) -> None:
+        self._qmap, self._groups = qmap, groups
+        nq = len(qmap.q)
+        dynamic = qmap.dynamic.ravel()[qmap.pixels].astype(np.int64) - 1
+        whole = definition == "scikit-beam"
+        static = dynamic if whole else qmap.static.ravel()[qmap.pixels].astype(np.int64) - 1
+        parents = np.arange(1, nq + 1) if whole else qmap.parents
+        group, self._used_groups = _pixel_groups(qmap, dynamic, groups)
+        cell = static * groups + group
+        self._shape = (len(parents), groups)
+        self._pixels = np.bincount(cell, minlength=len(parents) * groups).reshape(self._shape).astype(float)
+        self._members = (parents == np.arange(1, nq + 1)[:, np.newaxis]).astype(np.float64)
+        self.cells = Cells(
+            cell=_in_tiles(cell, len(parents) * groups),
+            bin=_in_tiles(dynamic, nq),
+            cells=len(parents) * groups,
+            bins=nq,
         )
 
-    def _per_cell(self, values: NDArray[np.generic]) -> Floats:
-        size = self._cell_shape[0] * self._cell_shape[1]
-        sums = np.bincount(self._cells, values.astype(np.float64), size)
-        return sums.reshape(self._cell_shape).astype(np.float64)
+    def result(
+        self, delays: Delays, sums: CellSums, frames: int, segments: SegmentedG2 | None
+    ) -> MultiTauResult:
+        """The result of the given delays, whose sums stand in `delays.rows`."""
+        g2, jackknife = self._ratios(delays, sums)
+        return MultiTauResult(
+            delays=delays.frames,
+            levels=delays.levels,
+            pairs=delays.pairs,
+            g2=g2,
+            g2_err=_scatter(*(rows_at(x, delays.rows)[:, :-1] for x in (sums.lit, sums.first, sums.second))),
+            jackknife=jackknife,
+            frames=frames,
+            q=self._qmap.q,
+            static_q=self._qmap.static_q,
+            parents=self._qmap.parents,
+            segments=segments,
+        )
 
-    def _ratios(self, sums: LagSums) -> tuple[Floats, Floats]:
-        """g2 with all pixels, shape (nq,), and without each group, shape (groups, nq)."""
-        cells = [self._cell_pixels, *(self._per_cell(x) for x in (sums.products, sums.past, sums.future))]
-        whole = [cell.sum(axis=1, keepdims=True) for cell in cells]
-        rest = [total - cell for total, cell in zip(whole, cells, strict=True)]
-        without = self._mean_ratio(sums.pairs, *rest)
-        without[np.arange(self._groups) >= self._used_groups[:, np.newaxis]] = np.nan
-        return self._mean_ratio(sums.pairs, *whole)[:, 0], without.T
+    def static_sums(self, sums: CellSums) -> StaticSums:
+        """The sums over whole static bins, shape (rows, ns) each."""
+        return StaticSums(*(x[:, :-1].reshape(-1, *self._shape).sum(axis=2) for x in sums[:3]))
+
+    def segment_g2(self, part: Snapshot, rows: NDArray[np.int64]) -> Floats:
+        """g2, shape (nt, nq), of a segment's sums at the given rows."""
+        pixels = self._pixels.sum(axis=1, keepdims=True)
+        pairs = rows_at(part.pairs, rows)
+        sums = (rows_at(x, rows)[..., np.newaxis] for x in part.sums)
+        return self._mean_ratio(pairs, pixels, *sums)[..., 0]
+
+    def _ratios(self, delays: Delays, sums: CellSums) -> tuple[Floats, Floats]:
+        """g2 with all pixels, shape (nt, nq), and without each group, shape (groups, nt, nq)."""
+        cells = [rows_at(x, delays.rows)[:, :-1].reshape(-1, *self._shape) for x in sums[:3]]
+        whole = [cell.sum(axis=-1, keepdims=True) for cell in (self._pixels, *cells)]
+        rest = [total - cell for total, cell in zip(whole, (self._pixels, *cells), strict=True)]
+        without = self._mean_ratio(delays.pairs, *rest)
+        without[:, np.arange(self._groups) >= self._used_groups[:, np.newaxis]] = np.nan
+        return self._mean_ratio(delays.pairs, *whole)[..., 0], np.moveaxis(without, -1, 0)
 
     def _mean_ratio(
-        self, pairs: int, pixels: Floats, products: Floats, past: Floats, future: Floats
+        self, pairs: NDArray[Any], pixels: Floats, products: Floats, past: Floats, future: Floats
     ) -> Floats:
-        """Mean over the static bins of <G2> / (<IP> <IF>); arguments (ns, n), result (nq, n)."""
+        """Mean over the static bins of <G2> / (<IP> <IF>), shape (nt, nq, n).
+
+        Shapes: pairs (nt,), pixels (ns, n), the others (nt, ns, n).
+        """
         norm = past * future
         defined = (norm > 0) & (pixels > 0)
-        ratio = np.divide(pairs * pixels * products, norm, out=np.zeros_like(norm), where=defined)
+        counts = pairs[:, np.newaxis, np.newaxis] * pixels
+        ratio = np.divide(counts * products, norm, out=np.zeros_like(norm), where=defined)
         number = self._members @ defined
         mean: Floats = np.full(number.shape, np.nan)
         np.divide(self._members @ ratio, number, out=mean, where=number > 0)
         return mean
 
-    def _scatter(self, sums: LagSums) -> Floats:
-        """Standard error of the mean of the pixels' own G2 / (IP IF), shape (nq,)."""
-        norm = sums.past.astype(np.float64) * sums.future
-        lit = norm > 0
-        bins, nq = self._dynamic[lit], len(self._q)
-        ratio = sums.pairs * sums.products[lit].astype(np.float64) / norm[lit]
-        number = np.bincount(bins, minlength=nq)
-        mean = np.bincount(bins, ratio, nq) / np.maximum(number, 1)
-        squares = np.bincount(bins, (ratio - mean[bins]) ** 2, nq)
-        variance: Floats = np.full(nq, np.nan)
-        np.divide(squares, (number - 1) * number, out=variance, where=number > 1)
-        return np.sqrt(variance)
+
+def rows_at(array: NDArray[Any], rows: NDArray[np.int64]) -> Floats:
+    """The given rows of an array, zeros where it does not reach so far."""
+    found: Floats = np.zeros((len(rows), *array.shape[1:]))
+    there = rows < len(array)
+    found[there] = array[rows[there]]
+    return found
+
+
+def _scatter(lit: Floats, first: Floats, second: Floats) -> Floats:
+    """Standard error of the mean of the lit pixels' ratios: from sums of distances to one of them."""
+    several = lit > 1
+    number = np.where(several, lit, 2.0)
+    squares = np.maximum(second - first**2 / number, 0)
+    return np.where(several, np.sqrt(squares / (number - 1) / number), np.nan)
+
+
+def _in_tiles(values: NDArray[np.int64], other: int) -> NDArray[np.int32]:
+    """Values (npix,) as (tiles, TILE), filled up with `other`."""
+    filled = np.full(-(-len(values) // TILE) * TILE, other, np.int32)
+    filled[: len(values)] = values
+    return filled.reshape(-1, TILE)
 
 
 def _pixel_groups(
