@@ -1,17 +1,17 @@
-"""Packed events, 2,500 a frame (20 kB), 1,000 frames a message, to sum image, I(t) and I(q, t): GB/s."""
+"""Packed events over PVA, 2,500 a frame (20 kB), 1,000 frames a message, received and reduced: GB/s."""
 
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apsdm_bluesky.model import AcquisitionLedger, Batch, ConsumerLedger, CorruptFrame, EventBatch
+from apsdm_bluesky.model import AcquisitionLedger, Batch, ConsumerLedger, CorruptFrame
 from apsdm_bluesky.reduction import FrameStats, QMap, Saxs
 from apsdm_bluesky.sim import isolate_epics
 from apsdm_bluesky.streaming import AcquisitionInfo, BlockPool, Lane, Receiver
@@ -43,34 +43,24 @@ def bench() -> Iterator[Bench]:
 
     words = sent.messages()
     qmap = QMap.rings(sent.SHAPE, (512.0, 256.0), dynamic_bins=20, static_per_dynamic=5, r_max=500)
-    check_same(words[0], sent, qmap)  # compiles, too
     source = PvaSource(CHANNEL)  # one for all samples, as a device has it
     with publisher() as feed:
         sides = {"ours": lambda: ours(feed, source, words, sent, qmap), "bare": lambda: bare(feed, words)}
         for side in sides.values():
-            side()
+            side()  # compiles, too
         size = sum(part.nbytes for part in words) / len(words)
-        races = [
-            Race(
-                name="from PVA, received and reduced",
-                unit="GB/s",
-                ours=sides["ours"],
-                peers={"bare pvapy callback, one copy": sides["bare"]},
-                targets=[Target(limit=1.0)],
-            ),
-            Race(
-                name="from memory, reduced",
-                unit="frames/s of a core's time",
-                ours=in_memory(words, sent, qmap, compiled),
-                peers={"numpy": in_memory(words[:1], sent, qmap, plain_numpy)},
-                targets=[Target(limit=50_000)],
-            ),
-        ]
+        race = Race(
+            name="from PVA, received and reduced",
+            unit="GB/s",
+            ours=sides["ours"],
+            peers={"bare pvapy callback, one copy": sides["bare"]},
+            targets=[Target(limit=1.0)],
+        )
         note = (
             f"{sent.SHAPE[0]} x {sent.SHAPE[1]} pixels, {len(qmap.q)} dynamic bins; {MESSAGES} messages of "
             f"{size / 1e6:.0f} MB a sample, {WINDOW} sent at most beyond those that were handled"
         )
-        yield Bench(races=races, packages=("pvapy", "numpy", "numba"), notes=[note])
+        yield Bench(races=[race], packages=("pvapy", "numpy", "numba"), notes=[note])
 
 
 class Feed:
@@ -207,68 +197,3 @@ def bare(feed: Feed, words: list[NDArray[np.uint64]]) -> Sample:
     channel.stopMonitor()
     extra = {"lost": MESSAGES - received, "cores": cpu_s / elapsed_s}
     return Sample(value=size / elapsed_s / 1e9, extra=extra)
-
-
-Reduce = Callable[[list[EventBatch]], tuple[NDArray[Any], ...]]
-
-
-def in_memory(
-    words: list[NDArray[np.uint64]], sent: Any, qmap: QMap, prepare: Callable[[QMap], Reduce]
-) -> Callable[[], Sample]:
-    batches = [event_batch(part, sent, i * sent.FRAMES) for i, part in enumerate(words)]
-
-    def sample() -> Sample:
-        reduce = prepare(qmap)
-        start = time.thread_time()
-        reduce(batches)
-        return Sample(value=sum(map(len, batches)) / (time.thread_time() - start))
-
-    return sample
-
-
-def event_batch(words: NDArray[np.uint64], sent: Any, first: int) -> EventBatch:
-    return EventBatch(
-        words=words,
-        offsets=np.arange(sent.FRAMES + 1, dtype=np.int64) * sent.EVENTS,
-        indices=np.arange(first, first + sent.FRAMES),
-        shape=sent.SHAPE,
-    )
-
-
-def compiled(qmap: QMap) -> Reduce:
-    """Sum image, I(t), I(q, t)."""
-    reducer = Reducer(qmap)
-
-    def reduce(batches: list[EventBatch]) -> tuple[NDArray[Any], ...]:
-        for batch in batches:
-            reducer.consume(batch)
-        stats = reducer.stats.result()
-        return reducer.saxs.result().sum_image, stats.total, stats.iqt
-
-    return reduce
-
-
-def plain_numpy(qmap: QMap) -> Reduce:
-    """The same, with `bincount`."""
-    bins, nq = qmap.dynamic.ravel(), len(qmap.q)
-    sizes = np.bincount(bins, minlength=nq + 1)[1:]
-
-    def reduce(batches: list[EventBatch]) -> tuple[NDArray[Any], ...]:
-        image, total, iqt = np.zeros(bins.size), [], []
-        for batch in batches:
-            pixels, counts = batch.pixels, batch.counts.astype(np.float64)
-            frames = np.repeat(np.arange(len(batch)), np.diff(batch.offsets))
-            image += np.bincount(pixels, counts, image.size)
-            total.append(np.bincount(frames, counts, len(batch)))
-            sums = np.bincount(frames * (nq + 1) + bins[pixels], counts, len(batch) * (nq + 1))
-            iqt.append(sums.reshape(len(batch), nq + 1)[:, 1:] / sizes)
-        return image.reshape(qmap.shape), np.concatenate(total), np.concatenate(iqt)
-
-    return reduce
-
-
-def check_same(words: NDArray[np.uint64], sent: Any, qmap: QMap) -> None:
-    """A race between different results is none."""
-    batches = [event_batch(words, sent, 0)]
-    for mine, theirs in zip(compiled(qmap)(batches), plain_numpy(qmap)(batches), strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-12)

@@ -41,7 +41,7 @@ def bench() -> Iterator[Bench]:
             notes=[
                 f"{FRAMES} frames; {pixels[0]} pixels of Lambda, {pixels[1]} of Rigaku; {THREADS} threads",
                 "ours: from the frames to C2 and its diagonals' means; to the same C2 (1e-3)",
-                "BLAS: the product alone, of ready float32 rows (counts over their bin's mean); ssyrk: half of it",
+                "BLAS: the product alone, of ready float32 rows of counts over bin's mean; ssyrk: half of it",
             ],
         )
 
