@@ -124,4 +124,6 @@ def write_result(path: Path, result: "SeriesResult") -> None:
 
 
 def _arrays(part: str, values: "DataclassInstance") -> dict[str, Any]:
-    return {f"{part}_{field.name}": np.asarray(getattr(values, field.name)) for field in fields(values)}
+    """The fields that are numbers (a part that was not asked for is None)."""
+    named = {field.name: getattr(values, field.name) for field in fields(values)}
+    return {f"{part}_{name}": np.asarray(value) for name, value in named.items() if value is not None}
