@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 
 from apsdm_bluesky.durable import sync
-from apsdm_bluesky.errors import StorageError
+from apsdm_bluesky.errors import FormatError, StorageError
 
 from ._xpcs_layout import fill
 from ._xpcs_record import XpcsRecord
@@ -22,6 +22,8 @@ def write_xpcs(path: Path, record: XpcsRecord, *, overwrite: bool = False) -> No
 
     Raises
     ------
+    FormatError
+        As `xpcs_bytes`.
     StorageError
         A file of that name exists and `overwrite` is False, or it cannot be written.
     """
@@ -48,8 +50,19 @@ def write_xpcs(path: Path, record: XpcsRecord, *, overwrite: bool = False) -> No
 
 
 def xpcs_bytes(record: XpcsRecord) -> bytes:
-    """The content of the file that `write_xpcs` writes."""
+    """The content of the file that `write_xpcs` writes.
+
+    Raises
+    ------
+    FormatError
+        A text or a number in it has no place in HDF5.
+    """
     buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        fill(file, record)
+    try:
+        with h5py.File(buffer, "w") as file:
+            fill(file, record)
+    except (TypeError, ValueError, OverflowError) as error:  # all h5py has for what it cannot store
+        raise FormatError(
+            f"result {record.provenance.identifier!r} cannot be stored as HDF5 ({error}); mend its metadata"
+        ) from error
     return buffer.getvalue()

@@ -112,7 +112,7 @@ class _Data:
 
     def __init__(self, name: str, streams: Mapping[str, Stream]) -> None:
         if name not in streams:
-            raise FormatError(f"the run has no stream {name!r}; only a run of an XPCS reduction has it")
+            raise FormatError(f"there is no stream {name!r}; a result needs it: reduce the raw run again")
         self._name = name
         self._stream = streams[name]
 
@@ -195,7 +195,9 @@ def _provenance(start: Document, raw: RawRun | None, ledger: Stream) -> Provenan
         metadata={key: _text(known[key]) for key in _LABELS if key in known},
         software={str(name): str(number) for name, number in _mapping(start.get("software")).items()},
         configuration=_mapping(start.get("configuration")),
-        ledger={key: value if isinstance(value, int) else str(value) for key, value in ledger.items()},
+        ledger={
+            key: value if isinstance(value, str) else _whole(key, value) for key, value in ledger.items()
+        },
     )
 
 
@@ -211,7 +213,7 @@ def _iso(name: str, seconds: Any) -> str:
     try:
         return datetime.fromtimestamp(_number(name, seconds), UTC).isoformat(timespec="microseconds")
     except (ValueError, OverflowError, OSError) as error:
-        raise FormatError(f"document: {name} is {seconds!r}: need seconds since 1970") from error
+        raise FormatError(f"document: {name} is {str(seconds)!r}: need seconds since 1970") from error
 
 
 def _number(name: str, value: Any) -> float:
@@ -219,14 +221,14 @@ def _number(name: str, value: Any) -> float:
     try:
         return math.nan if value is None else float(value)
     except (TypeError, ValueError) as error:
-        raise FormatError(f"document: {name} is {value!r}: need a number") from error
+        raise FormatError(f"document: {name} is {str(value)!r}: need a number") from error
 
 
 def _whole(name: str, value: Any) -> int:
     try:
         return int(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise FormatError(f"document: {name} is {value!r}: need a whole number") from error
+        raise FormatError(f"document: {name} is {str(value)!r}: need a whole number") from error
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -49,9 +49,9 @@ async def export_xpcs(
         streams = await _streams(run, metadata)
         raw = await _raw_run(run, metadata, filter_for_access)
         record = run_record(metadata["start"], streams, raw)
+        content: bytes = await ensure_awaitable(xpcs_bytes, record)
     except ApsdmError as error:
         raise SerializationError(f"{_name(metadata)}: {error}") from error
-    content: bytes = await ensure_awaitable(xpcs_bytes, record)
     return content
 
 
@@ -69,10 +69,12 @@ async def _streams(run: Any, metadata: Metadata) -> dict[str, dict[str, Any]]:
     if not _is_result(metadata):
         raise FormatError("is no XPCS analysis; export a run of /processed whose purpose is 'xpcs'")
     present = set(await run.keys_range(offset=0, limit=None))
-    if "primary" not in present:
-        stop = metadata.get("stop") or {}
-        state = f"ended with {stop.get('exit_status')!r} ({stop.get('reason')})" if stop else "has not ended"
-        raise FormatError(f"has no result: it {state}")
+    stop = metadata.get("stop") or {}
+    if "primary" not in present and stop.get("exit_status") != "success":
+        state = (
+            f"it ended with {stop['exit_status']!r} ({stop.get('reason')})" if stop else "it has not ended"
+        )
+        raise FormatError(f"there is no result: {state}")
     return {
         name: await _event(await run.lookup_adapter([name]), name) for name in _STREAMS if name in present
     }

@@ -310,6 +310,17 @@ def test_two_time_maps_that_do_not_fit_are_refused(changes, told):
         record(two_time=dataclasses.replace(two_time(), **changes))
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [{"sample": "a\0b"}, {"scan_id": 2**70}, {"software": {"": "1"}}, {"metadata": {"a": "\ud800"}}],
+    ids=["nul", "huge", "nameless", "surrogate"],
+)
+def test_what_hdf5_cannot_store_is_refused(path, odd):
+    with pytest.raises(FormatError, match="result '17' cannot be stored as HDF5"):
+        write_xpcs(path, record(provenance=elsewhere(**odd)))
+    assert not path.exists()
+
+
 def test_no_frames_at_all_make_a_file(opened):
     nothing = {name: np.empty(0, int) for name in ("delays", "levels", "pairs", "frame_index", "total")}
     arrays = {"g2": np.empty((0, 2)), "g2_err": np.empty((0, 2)), "saxs": np.full(6, np.nan)}
