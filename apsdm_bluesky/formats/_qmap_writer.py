@@ -21,8 +21,9 @@ def write_qmap(target: Path | h5py.Group, qmap: QMap) -> None:
 
     `read_qmap` gives back an equal map (with equal `hash`, the group's attribute) as long as there is more
     than one phi where there is a phi at all. `mask` and `blemish` are the same. Bins without a pixel keep
-    their numbers; the attribute `emptied` of a map tells them. pixel_size, detector_distance and energy are
-    there when the geometry is known, `detector_rotations` [rad], which is ours, when the detector is tilted.
+    their numbers; the attribute `emptied` of a map tells them (boost-corr leaves them out). pixel_size,
+    detector_distance and energy are there when the geometry is known, `detector_rotations` [rad], which is
+    ours, when the detector is tilted.
 
     Raises
     ------

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from apsdm_bluesky.errors import ReductionError
-from apsdm_bluesky.reduction import QMap
+from apsdm_bluesky.reduction import Geometry, QMap
 
 
 def qmap(**changes):
@@ -75,7 +75,27 @@ def test_hash_tells_contents_apart():
         qmap(static=np.array([[0, 1, 1], [3, 3, 4]])),
         qmap().without(np.array([[True, False, False], [False] * 3])),
     ]
-    assert len({other.hash for other in [qmap(), *others]}) == 7
+    place = {"center": (1.0, 0.0), "distance_m": 8.0, "energy_kev": 9.0, "pixel_size_m": 1e-4}
+    angles = {"phi": [0, 90], "static_phi": [0, 0, 90, 90]}
+    others += [
+        qmap(geometry=Geometry(**place)),
+        qmap(geometry=Geometry(**place | {"energy_kev": 10})),
+        qmap(geometry=Geometry(**place, rotations=(0, 0, 0.1))),
+        qmap(**angles),
+        qmap(**angles | {"phi": [0, 80]}),
+        qmap(**angles, geometry=Geometry(**place)),
+    ]
+    assert len({other.hash for other in [qmap(), *others]}) == 13
+
+
+def test_masking_keeps_geometry_and_angles():
+    geometry = Geometry(center=(1, 0), distance_m=8, energy_kev=9, pixel_size_m=1e-4)
+    made = qmap(geometry=geometry, phi=[0, 90], static_phi=[0, 0, 90, 90])
+    left = made.without(np.array([[True, False, False], [False] * 3]))
+    assert left.geometry == geometry
+    assert (left.phi.tolist(), left.static_phi.tolist()) == ([0, 90], [0, 0, 90, 90])
+    with pytest.raises(ValueError, match="read-only"):
+        left.phi[0] = 1
 
 
 def test_arrays_are_copies_and_read_only():
@@ -101,6 +121,14 @@ def test_arrays_are_copies_and_read_only():
         ({"mask": np.ones((2, 3), int)}, "need bool"),
         ({"mask": np.zeros((2, 3), bool)}, "uses no pixel"),
         ({"center": (np.nan, 1)}, "beam centre"),
+        ({"phi": [0, 1]}, "give both, or none"),
+        ({"static_phi": [0, 1, 2, 3]}, "give both, or none"),
+        ({"phi": [0], "static_phi": [0, 1, 2, 3]}, r"phi has shape \(1,\): need one angle a bin, \(2,\)"),
+        ({"phi": [0, 1], "static_phi": [[0, 1], [2, 3]]}, "static_phi has shape"),
+        (
+            {"geometry": Geometry(center=(2, 0), distance_m=8, energy_kev=9, pixel_size_m=1e-4)},
+            r"beam centre \(1.0, 0.0\), but \(2.0, 0.0\) in the geometry",
+        ),
     ],
 )
 def test_contradictions_are_refused(changes, message):
