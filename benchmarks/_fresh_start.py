@@ -15,15 +15,14 @@ def main() -> int:
 
     from apsdm_bluesky.formats import read_qmap
     from apsdm_bluesky.model import FrameBatch
+    from apsdm_bluesky.reduction import MultiTau
     from apsdm_bluesky.streaming import Threads
-
-    from ._multitau_runs import multi_tau
 
     imported = time.perf_counter()
     frames, qmap = np.load(sys.argv[1]), read_qmap(Path(sys.argv[2]))
     loaded = time.perf_counter()
     with Threads(int(sys.argv[3])) as workers:
-        reduction = multi_tau(qmap, workers)
+        reduction = MultiTau(qmap, workers=workers)
         reduction.push(FrameBatch(frames=frames, indices=np.arange(len(frames))))
         pushed = time.perf_counter()
         reduction.result()

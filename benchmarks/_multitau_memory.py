@@ -7,11 +7,11 @@ import json
 import sys
 from pathlib import Path
 
+from apsdm_bluesky.reduction import MultiTau
 from apsdm_bluesky.streaming import Threads
 
 from ._detectors import BATCH, LAMBDA_750K, frame_batches
 from ._memory_run import resident_mb
-from ._multitau_runs import multi_tau
 
 
 def main() -> int:
@@ -19,7 +19,7 @@ def main() -> int:
     qmap, frames = LAMBDA_750K.qmap, LAMBDA_750K.frames(BATCH)
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from now on
     with Threads(threads) as workers:
-        reduction = multi_tau(qmap, workers)
+        reduction = MultiTau(qmap, workers=workers)
         for batch in frame_batches(frames, count):
             reduction.push(batch)
         reduction.result()

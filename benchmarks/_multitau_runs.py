@@ -18,16 +18,8 @@ from ._boost_corr import BoostCorr, Dtype
 _TOLERANCES: dict[Dtype, float] = {"float32": 5e-4, "default": 1e-2}
 
 
-def multi_tau(qmap: QMap, workers: Workers) -> MultiTau:
-    import inspect
-
-    if "workers" in inspect.signature(MultiTau).parameters:
-        return MultiTau(qmap, workers=workers)
-    return MultiTau(qmap)
-
-
 def correlate(qmap: QMap, batches: Iterable[Batch], workers: Workers) -> MultiTau:
-    reduction = multi_tau(qmap, workers)
+    reduction = MultiTau(qmap, workers=workers)
     for batch in batches:
         reduction.push(batch)
     return reduction

@@ -51,7 +51,7 @@ def assert_agree(measured, theirs, frames):
     # Pixels without a count have no g2 and are left out of our error; boost-corr gives them g2 = 0. None is
     # without in the first or last three quarters of the frames.
     lit = measured.delays <= frames // 4
-    np.testing.assert_allclose(theirs.g2_err[lit], measured.g2_err[lit], rtol=2e-4)
+    np.testing.assert_allclose(theirs.g2_err[lit], measured.g2_err[lit], rtol=2e-5)
 
 
 def test_dense_frames_in_hdf5(tmp_path, boost_corr):
