@@ -86,25 +86,37 @@ take_lag: Any = njit(cache=True, nogil=True, error_model="numpy")(_take_lag)
 
 
 def _add_to_cells(cells: Cells, tile: int, row: int, values: Floats, sums: CellSums) -> None:
+    """Add a tile's values to the sums. Neighbours mostly share a cell: sums are kept until it changes."""
     cell, bins = cells.cell[tile], cells.bin[tile]
-    products, past, future = sums.products[row], sums.past[row], sums.future[row]
-    lit, shift, first, second = sums.lit[row], sums.shift[row], sums.first[row], sums.second[row]
-    for p in range(TILE):
-        c = np.intp(cell[p])
-        products[c] += values[0, p]
-        past[c] += values[1, p]
-        future[c] += values[2, p]
-    for p in range(TILE):
-        ratio = values[3, p]
-        if ratio < 0:
-            continue
-        b = np.intp(bins[p])
-        if lit[b] == 0:
-            shift[b] = ratio
-        distance = ratio - shift[b]
-        lit[b] += 1
-        first[b] += distance
-        second[b] += distance * distance
+    shift = sums.shift[row]
+    begin = 0
+    while begin < TILE:
+        c, b = np.intp(cell[begin]), np.intp(bins[begin])
+        products = past = future = first = second = 0.0
+        lit = sums.lit[row, b]
+        one = shift[b]
+        p = begin
+        while p < TILE and cell[p] == c:
+            products += values[0, p]
+            past += values[1, p]
+            future += values[2, p]
+            ratio = values[3, p]
+            if ratio >= 0:
+                if lit == 0:
+                    one = ratio
+                distance = ratio - one
+                lit += 1
+                first += distance
+                second += distance * distance
+            p += 1
+        sums.products[row, c] += products
+        sums.past[row, c] += past
+        sums.future[row, c] += future
+        shift[b] = one
+        sums.lit[row, b] = lit
+        sums.first[row, b] += first
+        sums.second[row, b] += second
+        begin = p
 
 
 add_to_cells: Any = njit(cache=True, nogil=True)(_add_to_cells)
