@@ -45,7 +45,8 @@ class DecayFit:
     diffusion, diffusion_err
         D of ``gamma = D q^2`` [1 / (frame interval * q unit^2)]. NaN if no bin holds.
     exponent, exponent_err, prefactor, prefactor_err
-        n and A of ``gamma = A q^n`` [A: 1 / (frame interval * q unit^n)]. NaN unless bins of two q hold.
+        n and A of ``gamma = A q^n`` [A: 1 / (frame interval * q unit^n)]. NaN unless bins of two q hold
+        and the fit converges.
     q
         Shape (nq,), in the q-map's unit.
     """
