@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsdm_bluesky.errors import ReductionError
-from apsdm_bluesky.model import PIXEL_BITS
 
 from ._qmap import QMap
 
@@ -32,8 +31,8 @@ class Columns:
     Attributes
     ----------
     table
-        (max(ny * nx, 2^21),) uint16: the column of each pixel, the last one for those that are not good.
-        Whatever pixel a word names, it has a place here.
+        (ny * nx,), uint8 if that is enough, else uint16: the column of each pixel; one more, the last, for
+        those that are not good.
     count
         Number of columns, that of the other pixels not counted.
 
@@ -54,7 +53,8 @@ class Columns:
                 f"static bins and regions cut the image into {self.count} pieces; {_UINT16_MAX} are possible"
             )
         self.shape = good.shape
-        self.table = np.full(max(good.size, 1 << PIXEL_BITS), self.count, np.uint16)
+        # As small as can be: it should stay in second-level cache.
+        self.table = np.full(good.size, self.count, np.min_scalar_type(self.count))
         self.table[places] = column.ravel()
         self._examples = places[first]
 

@@ -13,8 +13,11 @@ from apsdm_bluesky.model import Batch, EventBatch, FrameBatch
 from ._checks import INT64_MAX, check_event_arrays, check_pixel, flat_frames, read_only
 from ._columns import Columns
 from ._intensity_kernels import sum_events, sum_frames
-from ._sum_image import SumImage
+from ._kernels import highest
 from ._workers import Workers
+
+# What a loop is told beside the frames: nx, table, sums, moments, low, high.
+Arrays = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,7 +31,7 @@ class FrameSums:
     columns
         (n, ncolumns) int64: counts in each set of pixels.
     moments
-        (n, 2) int64: sums of count times x, and times y, over the good pixels; modulo 2^64.
+        (n, 2) int64: sums of count * x and count * y over the good pixels, modulo 2^64.
     """
 
     indices: NDArray[np.int64]
@@ -37,20 +40,20 @@ class FrameSums:
 
 
 class FramePass:
-    """Checks batches, sums each of their frames by columns, and all of them into an image.
+    """Checks batches, adds their frames to an image, and tells what each frame counts in each column.
 
-    Parameters
-    ----------
-    image
-        Whether to sum the image.
+    The frames of a batch are dealt to the workers; each has an image of its own (9 bytes a pixel).
     """
 
-    def __init__(self, columns: Columns, workers: Workers, *, image: bool) -> None:
+    def __init__(self, columns: Columns, workers: Workers) -> None:
+        pixels = columns.shape[0] * columns.shape[1]
         self._columns, self._workers = columns, workers
-        self._image = SumImage(columns.shape, workers) if image else None
+        self._low = np.zeros((workers.threads, pixels), np.uint8)
+        self._high = np.zeros((workers.threads, pixels), np.int64)
+        self._pixel_bound = 0  # what a pixel's sum may have reached by now
         self._photons = 0
-        self.frames = 0
         self._last = -1
+        self.frames = 0
 
     def sums(self, batch: Batch) -> FrameSums | None:
         """Take a batch: add it to the image and return the sums of its frames; None if it is empty.
@@ -62,64 +65,58 @@ class FramePass:
         """
         if len(batch) == 0:
             return None
-        if isinstance(batch, EventBatch):
-            sums, add = self._of_events(batch)
-        else:
-            sums, add = self._of_frames(batch)
-        self._count_photons(sums)
-        add()
+        sums = self._of_events(batch) if isinstance(batch, EventBatch) else self._of_frames(batch)
         self.frames += len(batch)
         self._last = int(sums.indices[-1])
         return sums
 
     def sum_image(self) -> NDArray[np.int64]:
-        """(ny, nx), of all frames so far."""
-        if self._image is None:
-            raise ReductionError("this pass sums no image")
-        return self._image.result()
+        """(ny, nx), of all frames so far, bad pixels included."""
+        image: NDArray[np.int64] = self._high.sum(axis=0) + self._low.sum(axis=0, dtype=np.int64)
+        return image.reshape(self._columns.shape)
 
-    def _of_events(self, batch: EventBatch) -> tuple[FrameSums, Callable[[], None]]:
+    def _of_events(self, batch: EventBatch) -> FrameSums:
         check_event_arrays(batch, self._columns.shape, self._last)
         words, offsets = read_only(batch.words), read_only(batch.offsets)
-        sums, found = self._run(
-            batch,
-            lambda start, stop, *out: sum_events(words, offsets[start : stop + 1], *out),
-        )
+        found = self._in_parts(len(words), lambda _, part: highest(words[part]))
         check_pixel(int(found[:, 0].max()), self._columns.shape)
-        image, highest = self._image, int(found[:, 1].max())
-        if image is None:
-            return sums, _nothing
-        image.reserve(len(words), highest)
-        return sums, lambda: image.add_words(words, highest)
+        bound = len(words) * int(found[:, 1].max())
+        self._reserve(pixel=bound, photons=bound)
 
-    def _of_frames(self, batch: FrameBatch) -> tuple[FrameSums, Callable[[], None]]:
+        def task(part: slice, arrays: Arrays) -> tuple[int, int]:
+            sum_events(words, offsets[part.start : part.stop + 1], *arrays)
+            return 0, 0
+
+        sums, _ = self._summed(batch, task)
+        self._photons += int(sums.columns.sum()) - bound
+        return sums
+
+    def _of_frames(self, batch: FrameBatch) -> FrameSums:
         flat = read_only(flat_frames(batch, self._columns.shape, self._last))
-        sums, found = self._run(batch, lambda start, stop, *out: sum_frames(flat[start:stop], *out))
-        if found[:, 0].min() < 0:
-            raise self._negative(flat)
-        highest = int(found[:, 1].max())
-        if highest * flat.shape[1] > INT64_MAX:
-            raise ReductionError(f"totals: counts up to {highest} could exceed 64 bits; mask them")
-        image = self._image
-        if image is None:
-            return sums, _nothing
-        image.reserve(len(flat), _largest(flat))
-        return sums, lambda: image.add_frames(flat)
+        bound = len(flat) * _largest(flat)
+        self._reserve(pixel=bound)
+        sums, found = self._summed(batch, lambda part, arrays: sum_frames(flat[part], *arrays))
+        try:
+            self._check_frames(flat, sums, int(found[:, 0].min()), int(found[:, 1].max()))
+        except ReductionError:
+            self._high[0] -= flat.sum(axis=0, dtype=np.int64)  # exact: sums wrap back as they have wrapped
+            self._pixel_bound -= bound
+            raise
+        return sums
 
-    def _run(self, batch: Batch, task: Callable[..., tuple[int, int]]) -> tuple[FrameSums, NDArray[np.int64]]:
-        """Sum the frames in parts, side by side; also what each part has found, (nparts, 2)."""
-        number, columns, threads = len(batch), self._columns, self._workers.threads
-        sums = np.zeros((number, columns.count + 1), np.uint64)
-        moments = np.zeros((number, 2), np.uint64)
-        cuts = np.linspace(0, number, threads + 1).astype(np.int64)
-        found = np.zeros((threads, 2), np.int64)
+    def _summed(
+        self, batch: Batch, task: Callable[[slice, Arrays], tuple[int, int]]
+    ) -> tuple[FrameSums, NDArray[np.int64]]:
+        """Run the loop over the frames in parts, side by side; also what each part has returned."""
+        columns = self._columns
+        sums = np.zeros((len(batch), columns.count + 1), np.uint64)
+        moments = np.zeros((len(batch), 2), np.uint64)
 
-        def part_of(part: int) -> None:
-            start, stop = cuts[part], cuts[part + 1]
-            out = (columns.shape[1], columns.table, sums[start:stop], moments[start:stop])
-            found[part] = task(start, stop, *out)
+        def run(number: int, part: slice) -> tuple[int, int]:
+            image = (self._low[number], self._high[number])
+            return task(part, (columns.shape[1], columns.table, sums[part], moments[part], *image))
 
-        self._workers.run(part_of, threads)
+        found = self._in_parts(len(batch), run)
         result = FrameSums(
             indices=batch.indices.astype(np.int64),
             columns=sums[:, :-1].view(np.int64),
@@ -127,23 +124,41 @@ class FramePass:
         )
         return result, found
 
-    def _count_photons(self, sums: FrameSums) -> None:
-        totals = sums.columns.sum(axis=1)
-        photons = self._photons + sum(totals.tolist())  # Python's integers: they cannot overflow
-        if photons > INT64_MAX:
+    def _in_parts(self, number: int, task: Callable[[int, slice], tuple[int, int]]) -> NDArray[np.int64]:
+        """Cut so many things into a part for each worker; returns what the parts have, (nparts, 2)."""
+        threads = self._workers.threads
+        cuts = np.linspace(0, number, threads + 1).astype(np.int64).tolist()
+        found = np.zeros((threads, 2), np.int64)
+
+        def run(part: int) -> None:
+            found[part] = task(part, slice(cuts[part], cuts[part + 1]))
+
+        self._workers.run(run, threads)
+        return found
+
+    def _reserve(self, *, pixel: int = 0, photons: int = 0) -> None:
+        """Refuse so many more counts in one pixel, or in all good ones, if a sum could leave int64."""
+        if self._pixel_bound + pixel > INT64_MAX:
+            raise ReductionError(
+                f"sum image: {pixel} more counts could exceed 64 bits; mask them at the source"
+            )
+        if self._photons + photons > INT64_MAX:
             raise ReductionError("intensity: the sum of all counts exceeds 64 bits; mask the bright pixels")
-        self._photons = photons
+        self._pixel_bound += pixel
+        self._photons += photons
+
+    def _check_frames(self, flat: NDArray[Any], sums: FrameSums, lowest: int, highest: int) -> None:
+        if lowest < 0:
+            raise self._negative(flat)
+        if highest * flat.shape[1] > INT64_MAX:
+            raise ReductionError(f"totals: counts up to {highest} could exceed 64 bits; mask them")
+        self._reserve(photons=sum(sums.columns.sum(axis=1).tolist()))  # Python's integers cannot overflow
 
     def _negative(self, flat: NDArray[Any]) -> ReductionError:
-        good = self._columns.table[: flat.shape[1]] < self._columns.count
-        wrong = good & ((flat < 0) | (flat > INT64_MAX))
-        frame, pixel = np.argwhere(wrong)[0]
+        good = self._columns.table < self._columns.count
+        frame, pixel = np.argwhere(good & ((flat < 0) | (flat > INT64_MAX)))[0]
         y, x = divmod(int(pixel), self._columns.shape[1])
         return ReductionError(f"pixel (x={x}, y={y}) counts {flat[frame, pixel]} photons: mask it")
-
-
-def _nothing() -> None:
-    """No image to add to."""
 
 
 def _largest(flat: NDArray[Any]) -> int:

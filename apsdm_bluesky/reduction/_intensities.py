@@ -40,7 +40,7 @@ class Intensities:
     ) -> None:
         regions = regions_of(qmap.shape, rois or {})
         columns = columns_of(qmap, list(regions.values()))
-        self._pass = FramePass(columns, workers or OneThread(), image=True)
+        self._pass = FramePass(columns, workers or OneThread())
         self._saxs = SaxsRecord(qmap, columns)
         self._stats = FrameRecord(qmap, columns)
         self._rois = RoiRecord(regions, columns, qmap.mask) if regions else None

@@ -1,6 +1,10 @@
 """Compiled loops that sum frames and events. They release the interpreter's lock.
 
-Sums wrap modulo 2^64 and mean nothing beyond; `_frame_pass` looks whether they could.
+One loop does all: a lit pixel counts in the sum image, in its column and in the moments of its frame. The
+image stands in two arrays: the sums' lowest 8 bits in `low`, which stays in second-level cache, the rest in
+`high`, which few counts reach. Two loops, and an image of 32 bits, took twice as long.
+
+Sums wrap modulo 2^64 and mean nothing beyond: `FramePass` looks whether they could.
 """
 
 from typing import Any
@@ -18,53 +22,56 @@ _PIXEL_MASK = np.uint64((1 << PIXEL_BITS) - 1)
 _COUNT_MASK = np.uint64((1 << COUNT_BITS) - 1)
 # pixel // nx = pixel * ceil(2^42 / nx) >> 42 for pixels below 2^21: a division takes ten times as long.
 _RECIPROCAL = np.uint64(2 * PIXEL_BITS)
-# Pixels whose sums stay in first-level cache while the frames of a batch are added.
-_TILE = 2048
+_ABOVE_LOW = ~np.int64(0xFF)
 
 
 def _sum_events(
     words: NDArray[np.uint64],
     offsets: NDArray[np.int64],
     nx: int,
-    table: NDArray[np.uint16],
+    table: NDArray[np.unsignedinteger],
     sums: NDArray[np.uint64],
     moments: NDArray[np.uint64],
-) -> tuple[int, int]:
-    """Add each frame's counts by column, and times x and y; return the highest pixel, and a bound of counts.
+    low: NDArray[np.uint8],
+    high: NDArray[np.int64],
+) -> None:
+    """Add each frame's counts to the image and by column; and write the sums of count * x and count * y.
 
-    The last column takes what is not good and is left out of the moments. Writes nowhere that the words
-    could choose: `table` has a place for any pixel, so the words need not be checked before.
+    The last column takes what is not good and is left out of the moments.
 
-    Shapes: offsets (n + 1,), table (2^21 or more,), sums (n, ncolumns + 1), moments (n, 2).
+    Shapes: offsets (n + 1,); table, low, high (ny * nx,); sums (n, ncolumns + 1); moments (n, 2).
     """
     reciprocal = np.uint64(((1 << np.int64(_RECIPROCAL)) + nx - 1) // nx)
     masked = sums.shape[1] - 1
-    highest = seen = np.uint64(0)
     for k in range(len(offsets) - 1):
         row, by_pixel, by_y = sums[k], np.uint64(0), np.uint64(0)
         for i in range(offsets[k], offsets[k + 1]):
             word = words[i]
             pixel, count = (word >> _PIXEL) & _PIXEL_MASK, word & _COUNT_MASK
-            highest = max(highest, pixel)
-            seen |= count
-            column = np.intp(table[np.intp(pixel)])
+            place = np.intp(pixel)
+            total = np.int64(low[place]) + np.int64(count)
+            low[place] = np.uint8(total)
+            if total & _ABOVE_LOW:
+                high[place] += total & _ABOVE_LOW
+            column = np.intp(table[place])
             row[column] += count
             good = count if column != masked else np.uint64(0)
             by_pixel += good * pixel
             by_y += good * ((pixel * reciprocal) >> _RECIPROCAL)
         moments[k, 0] = by_pixel - np.uint64(nx) * by_y
         moments[k, 1] = by_y
-    return int(highest), int(seen)
 
 
 def _sum_frames(
     flat: NDArray[np.integer],
     nx: int,
-    table: NDArray[np.uint16],
+    table: NDArray[np.unsignedinteger],
     sums: NDArray[np.uint64],
     moments: NDArray[np.uint64],
+    low: NDArray[np.uint8],
+    high: NDArray[np.int64],
 ) -> tuple[int, int]:
-    """As `_sum_events`, of dense frames (n, ny * nx); returns the lowest and the highest good count.
+    """As `_sum_events`, of dense frames (n, ny * nx); returns the lowest and the highest good count, or 0.
 
     A count above 2^63 - 1 shows as a negative one.
     """
@@ -78,13 +85,17 @@ def _sum_frames(
             for start in range(y * nx, end, BLOCK):
                 found = find_lit(frame, start, min(start + BLOCK, end), lit)
                 for i in range(found):
-                    pixel = np.intp(lit[i])
-                    count = np.int64(frame[pixel])
-                    column = np.intp(table[pixel])
+                    place = np.intp(lit[i])
+                    count = np.int64(frame[place])
+                    total = np.int64(low[place]) + count
+                    low[place] = np.uint8(total & np.int64(0xFF))
+                    if total & _ABOVE_LOW:
+                        high[place] += total & _ABOVE_LOW
+                    column = np.intp(table[place])
                     row[column] += np.uint64(count)
                     good = count if column != masked else np.int64(0)
                     lowest, highest = min(lowest, good), max(highest, good)
-                    by_x += good * (pixel - y * nx)
+                    by_x += good * (place - y * nx)
                     row_sum += good
             by_y += row_sum * y
         moments[k, 0] = np.uint64(by_x)
@@ -92,17 +103,5 @@ def _sum_frames(
     return int(lowest), int(highest)
 
 
-def _add_frames(flat: NDArray[np.integer], start: int, stop: int, image: NDArray[np.int64]) -> None:
-    """Add the pixels from `start` to `stop` of frames (n, ny * nx) to those of the image (ny * nx,)."""
-    for first in range(start, stop, _TILE):
-        last = min(first + _TILE, stop)
-        out = image[first:last]
-        for k in range(len(flat)):
-            part = flat[k, first:last]
-            for i in range(last - first):
-                out[i] += np.int64(part[i])
-
-
 sum_events: Any = njit(cache=True, nogil=True)(_sum_events)
 sum_frames: Any = njit(cache=True, nogil=True)(_sum_frames)
-add_frames: Any = njit(cache=True, nogil=True)(_add_frames)

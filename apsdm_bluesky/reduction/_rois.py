@@ -95,7 +95,7 @@ class RoiStats:
         if mask is not None:
             inside &= _mask(mask, shape, "the mask")
         columns = Columns(inside, region_sets(shape, list(regions.values())))
-        self._pass = FramePass(columns, workers or OneThread(), image=False)
+        self._pass = FramePass(columns, workers or OneThread())
         self._record = RoiRecord(regions, columns, inside)
 
     def push(self, batch: Batch) -> None:

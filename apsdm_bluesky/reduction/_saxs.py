@@ -63,7 +63,7 @@ class Saxs:
 
     def __init__(self, qmap: QMap, *, workers: Workers | None = None) -> None:
         columns = columns_of(qmap)
-        self._pass = FramePass(columns, workers or OneThread(), image=True)
+        self._pass = FramePass(columns, workers or OneThread())
         self._record = SaxsRecord(qmap, columns)
 
     def push(self, batch: Batch) -> None:

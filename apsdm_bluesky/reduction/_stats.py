@@ -55,7 +55,7 @@ class FrameStats:
 
     def __init__(self, qmap: QMap, *, workers: Workers | None = None) -> None:
         columns = columns_of(qmap)
-        self._pass = FramePass(columns, workers or OneThread(), image=False)
+        self._pass = FramePass(columns, workers or OneThread())
         self._record = FrameRecord(qmap, columns)
 
     def push(self, batch: Batch) -> None:
