@@ -1,8 +1,8 @@
 """Compiled loops of the two-time correlation: rows of counts, bit-planes and their products.
 
-A plane holds one bit of the counts, of 16 pixels in a word: the product of two rows is the number of bits that
-their planes have in common, weighted by the bits' values. One row's words meet those of many rows, which stand
-side by side: the processor counts the bits of several rows at a time, and words without a bit are skipped.
+A plane holds one bit of the counts, of 16 pixels in a word: the product of two rows is the number of bits
+that their planes have in common, weighted by the bits' values. One row's words meet those of many rows, which
+stand side by side: the processor counts the bits of several rows at a time, and skips words without a bit.
 """
 
 from typing import Any
@@ -20,6 +20,8 @@ _COUNT_MASK = np.uint64((1 << COUNT_BITS) - 1)
 
 # Words taken at a time: as many stay in the first-level cache with the rows of a block.
 _WORDS = 32
+# 2^k. A table, for compilers shift 64 bits where they see that a factor is a power of two.
+_WEIGHTS = np.array([1 << k for k in range(16)], np.uint16)
 # Times this, the lowest bits of eight bytes meet in the highest byte.
 _GATHER = np.uint64(0x0102040810204080)
 _LOWEST, _BYTE, _TOP = np.uint64(0x0101010101010101), np.uint64(8), np.uint64(56)
@@ -70,18 +72,24 @@ def _count_bits(_context: Any, number: Any) -> Any:
 def _add_common(
     a: Planes, b: Planes, words: Range, i: Range, j: Range, shift: int, sums: NDArray[np.uint16]
 ) -> None:
-    """``sums[i, j] += bits that a[i] and b[:, j] have in common << shift``; a (nrows, nwords), b (nwords, nrows).
+    """Add the bits that a[i] and b[:, j] have in common, times 2^shift, to ``sums[i, j]``.
+
+    Shapes: a (nrows, nwords), b (nwords, nrows), sums (ni, nj).
 
     Words of `a` without a bit cost next to nothing.
     """
-    left = np.uint16(shift)
+    factor = _WEIGHTS[shift]
     filled = np.empty(_WORDS, np.uint16)
     place = np.empty(_WORDS, np.intp)
+    # A copy without gaps: rows a power of two apart would share few places of the cache.
+    others = np.empty((_WORDS, j[1] - j[0]), np.uint16)
     for begin in range(words[0], words[1], _WORDS):
+        part = min(_WORDS, words[1] - begin)
+        others[:part] = b[begin : begin + part, j[0] : j[1]]
         for k in range(i[1] - i[0]):
             number = 0
-            for word in range(begin, min(begin + _WORDS, words[1])):
-                bits = a[i[0] + k, word]
+            for word in range(part):
+                bits = a[i[0] + k, begin + word]
                 filled[number] = bits
                 place[number] = word
                 number += np.intp(bits != 0)
@@ -89,19 +97,23 @@ def _add_common(
             fours = number // 4 * 4
             for m in range(0, fours, 4):
                 a0, a1, a2, a3 = filled[m], filled[m + 1], filled[m + 2], filled[m + 3]
-                b0, b1 = b[place[m], j[0] : j[1]], b[place[m + 1], j[0] : j[1]]
-                b2, b3 = b[place[m + 2], j[0] : j[1]], b[place[m + 3], j[0] : j[1]]
+                b0, b1, b2, b3 = (
+                    others[place[m]],
+                    others[place[m + 1]],
+                    others[place[m + 2]],
+                    others[place[m + 3]],
+                )
                 for n in range(len(out)):
                     out[n] += (
                         _count_bits(np.uint16(a0 & b0[n]))
                         + _count_bits(np.uint16(a1 & b1[n]))
                         + _count_bits(np.uint16(a2 & b2[n]))
                         + _count_bits(np.uint16(a3 & b3[n]))
-                    ) << left
+                    ) * factor
             for m in range(fours, number):
-                a0, b0 = filled[m], b[place[m], j[0] : j[1]]
+                a0, b0 = filled[m], others[place[m]]
                 for n in range(len(out)):
-                    out[n] += _count_bits(np.uint16(a0 & b0[n])) << left
+                    out[n] += _count_bits(np.uint16(a0 & b0[n])) * factor
 
 
 def _multiply_planes(
@@ -109,9 +121,9 @@ def _multiply_planes(
 ) -> Products:
     """Sums of the products of the rows i and j over some words, shape (ni, nj).
 
-    Shapes: by_row (p, nrows, nwords); by_word, the same planes, (p, nwords, nrows). The sums over `step` words
-    must fit 16 bits. Of two planes the higher, whose words are emptier, is always the one whose words may be
-    skipped.
+    Shapes: by_row (p, nrows, nwords); by_word, the same planes, (p, nwords, nrows). The sums over `step`
+    words must fit 16 bits. Of two planes the higher, whose words are emptier, is always the one whose words
+    may be skipped.
     """
     products = np.zeros((i[1] - i[0], j[1] - j[0]))
     sums = np.empty(products.shape, np.uint16)
@@ -138,7 +150,7 @@ def _add_scaled(
     size: int,
     out: NDArray[np.float64],
 ) -> None:
-    """``out += products * size^2 / (sums x others)``, nothing where a sum is 0: a pixel over its bin's mean."""
+    """``out += products * size^2 / (sums x others)``: pixels over their bin's mean, 0 where that is 0."""
     square = float(size) * float(size)
     for i in range(len(sums)):
         for j in range(len(others)):

@@ -107,7 +107,7 @@ def age_profiles(two_time: TwoTimeResult, *, windows: int = 8) -> AgeProfiles:
 def diagonal_means(c2: Floats, edges: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """Means and errors along the diagonals of c2 (nb, n, n), shape (k, n - 1, nb) each.
 
-    Window w has the pairs of rows with ``edges[w] <= i + j + 1 < edges[w + 1]``: i + j + 1 is twice their age.
+    Window w has the pairs of rows with ``edges[w] <= i + j + 1 < edges[w + 1]``, which is twice their age.
     """
     nb, n, _ = c2.shape
     means = np.full((len(edges) - 1, max(n - 1, 0), nb), np.nan)

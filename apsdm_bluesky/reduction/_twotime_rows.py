@@ -13,8 +13,8 @@ _DTYPES = (np.uint8, np.uint16, np.uint32)
 class Rows:
     """Sums of `width` consecutive frames, in columns that the caller chooses.
 
-    The width is the smallest power of two with which the complete rows, in the narrowest of 1, 2 and 4 bytes a
-    column, fit the budget. What they need at a width depends on counts and on the last frame's index only,
+    The width is the smallest power of two with which the complete rows, in the narrowest of 1, 2 and 4 bytes
+    a column, fit the budget. What they need at a width depends on counts and on the last frame's index only,
     and never falls as frames come: any split of the frames into batches ends at the same width. The row that
     is still open has 4 bytes a column besides; a row without frames has none.
 

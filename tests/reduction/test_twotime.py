@@ -122,7 +122,7 @@ def test_the_rows_stay_within_their_bytes():
 
 
 def test_diagonals_are_g2_at_linear_lags():
-    """Where every frame has the same counts in each static bin, of equal sizes, multi-tau's mean is the same."""
+    """Multi-tau's too where all frames have the same counts in each static bin, of equal sizes."""
     rng = np.random.default_rng(4)
     static = np.repeat([1, 2, 3, 4], 45).reshape(SHAPE).astype(np.int32)
     qmap = QMap(
