@@ -77,7 +77,8 @@ class Intake:
         """A bound of the used pixels' counts: that of a narrow dtype, else what they are."""
         if frames.dtype.kind == "u" and frames.itemsize <= 2:
             return int(np.iinfo(frames.dtype).max)
-        return max(int(counts_at(frame[np.newaxis], self._pixels).max(initial=0)) for frame in frames)
+        pixels = self._pixels.astype(np.int64)
+        return max(int(counts_at(frame[np.newaxis], pixels).max(initial=0)) for frame in frames)
 
     def _raise_bound(self, batch: Batch, counts: int) -> None:
         """What a pixel may have counted by now; the pixels are added up only when that seems too much."""

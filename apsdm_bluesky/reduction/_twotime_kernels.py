@@ -92,7 +92,7 @@ def _add_common(
                 bits = a[i[0] + k, begin + word]
                 filled[number] = bits
                 place[number] = word
-                number += np.intp(bits != 0)
+                number += int(bits != 0)
             out = sums[k]
             fours = number // 4 * 4
             for m in range(0, fours, 4):

@@ -139,5 +139,7 @@ def _exact_product(a: Counts, b: Counts, highest: int) -> NDArray[np.float64]:
     total = np.zeros((len(a), len(b)))
     for start in range(0, a.shape[1], step):
         part = slice(start, start + step)
-        total += a[:, part].astype(dtype) @ b[:, part].astype(dtype).T
+        x: NDArray[Any] = a[:, part].astype(dtype)
+        y: NDArray[Any] = b[:, part].astype(dtype)
+        total += x @ y.T
     return total

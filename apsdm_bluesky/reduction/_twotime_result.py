@@ -123,7 +123,9 @@ def _half_times(c2: Floats, errors: Floats) -> tuple[Floats, Floats]:
     half, half_err = np.full(shape, np.nan), np.full(shape, np.nan)
     for w, b in np.ndindex(*shape):
         excess = c2[w, :, b] - 1
-        below = np.flatnonzero(excess <= excess[0] / 2) if len(excess) and excess[0] > 0 else []
+        if not (len(excess) and excess[0] > 0):
+            continue
+        below = np.flatnonzero(excess <= excess[0] / 2)
         if len(below) and np.isfinite(excess[below[0] - 1]):
             after = below[0]
             slope = excess[after - 1] - excess[after]
