@@ -46,6 +46,12 @@ def _write_xpcs(xpcs: h5py.Group, record: XpcsRecord) -> None:
     _field(multitau, "pairs", record.pairs)
     _field(multitau, "normalized_g2", record.g2, "")
     _field(multitau, "normalized_g2_err", record.g2_err, "")
+    if record.g2_segments is not None:
+        _field(multitau, "normalized_g2_partial", record.g2_segments, "")
+        # pyXpcsViewer shows the parts only with errors, which they have none of.
+        _field(multitau, "normalized_g2_partial_err", np.full_like(record.g2_segments, np.nan), "")
+        labels = [f"from frame {first}" for first in record.g2_segment_first]
+        _field(multitau, "normalized_g2_partial_labels", labels)
     _write_steps(multitau, 1)
     in_time = _group(xpcs, "temporal_mean", "NXcollection")
     mean_image = (record.sum_image / max(record.frames, 1)).astype(np.float32)

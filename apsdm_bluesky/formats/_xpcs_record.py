@@ -121,6 +121,9 @@ class XpcsRecord:
         Shape (nt,): delays [frames], their levels in the multi-tau scheme, and their pairs of frames.
     g2, g2_err
         Shape (nt, nq).
+    g2_segments, g2_segment_first
+        Shape (k, nt, nq) and (k,): g2 of time segments, and the index of each one's first frame. None: no
+        segments.
     saxs
         Shape (ns,): mean intensity of the static bins [counts / pixel / frame].
     saxs_segments
@@ -151,6 +154,8 @@ class XpcsRecord:
     pairs: Integers
     g2: Floats
     g2_err: Floats
+    g2_segments: Floats | None = None
+    g2_segment_first: Integers | None = None
     saxs: Floats
     saxs_segments: Floats | None = None
     sum_image: Integers
@@ -172,6 +177,9 @@ class XpcsRecord:
         }
         if self.saxs_segments is not None:
             shapes["saxs_segments"] = (np.float64, (None, ns))
+        if self.g2_segments is not None:
+            shapes["g2_segments"] = (np.float64, (np.size(self.g2_segment_first), nt, nq))
+            shapes["g2_segment_first"] = (np.int64, (None,))
         for name, (dtype, shape) in shapes.items():
             object.__setattr__(self, name, _checked(name, getattr(self, name), dtype, shape))
         if self.two_time is not None and self.two_time.bins.max(initial=0) > nq:
@@ -187,7 +195,9 @@ def _diagonal_means(c2: Floats) -> Floats:
         known = np.isfinite(values)
         sums[:, : n - row] += np.where(known, values, 0)
         numbers[:, : n - row] += known
-    return np.divide(sums, numbers, out=np.full((nb, n), np.nan), where=numbers > 0)
+    means: Floats = np.full((nb, n), np.nan)
+    np.divide(sums, numbers, out=means, where=numbers > 0)
+    return means
 
 
 def _checked(name: str, value: Any, dtype: type, shape: tuple[int | None, ...]) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apsdm_bluesky.errors import FormatError, ReductionError
 from apsdm_bluesky.reduction import DecayFit, Geometry, QMap, SeriesResult
@@ -38,11 +39,9 @@ class RawRun:
     configuration: Mapping[str, Any] = field(default_factory=dict)
 
 
-def series_record(
-    result: SeriesResult, provenance: Provenance, *, two_time: TwoTimeMaps | None = None
-) -> XpcsRecord:
+def series_record(result: SeriesResult, provenance: Provenance) -> XpcsRecord:
     """The record of a reduction's result."""
-    multitau = result.multitau
+    multitau, segments, maps = result.multitau, result.multitau.segments, result.two_time
     return XpcsRecord(
         provenance=provenance,
         qmap=result.qmap,
@@ -52,13 +51,16 @@ def series_record(
         pairs=multitau.pairs,
         g2=multitau.g2,
         g2_err=multitau.g2_err,
+        g2_segments=None if segments is None else segments.g2,
+        g2_segment_first=None if segments is None else segments.first,
         saxs=result.saxs.intensity,
+        saxs_segments=_shares(result.saxs.segments, result.saxs.segment_frames),
         sum_image=result.saxs.sum_image,
         frame_index=result.stats.indices,
         total=result.stats.total,
         result_sha256=result.sha256,
         fit={name: getattr(result.decays, name) for name in _FIT},
-        two_time=two_time,
+        two_time=None if maps is None else TwoTimeMaps(bins=maps.bins, c2=maps.c2, width=maps.width),
     )
 
 
@@ -89,6 +91,9 @@ def run_record(start: Document, streams: Mapping[str, Stream], raw: RawRun | Non
         frames=_whole("frames", primary["frames"]),
         result_sha256=str(primary["result_sha256"]),
         fit={name: primary[name] for name in _FIT if name in primary},
+        g2_segments=primary.get("g2_segments"),
+        g2_segment_first=primary.get("g2_segment_first"),
+        saxs_segments=_saxs_segments(primary),
         two_time=_two_time(_Data("two_time", streams)) if "two_time" in streams else None,
         **{
             key: primary[key]
@@ -105,6 +110,12 @@ def run_record(start: Document, streams: Mapping[str, Stream], raw: RawRun | Non
             )
         },
     )
+
+
+def _shares(segments: Any, frames: Any) -> NDArray[np.float64]:
+    """Of means (k, ns) over segments of so many frames (k,): their parts of the mean over all."""
+    shares: NDArray[np.float64] = segments * (frames / max(np.sum(frames), 1))[:, np.newaxis]
+    return shares
 
 
 class _Data:
@@ -126,6 +137,17 @@ class _Data:
 
     def get(self, key: str, default: Any = None) -> Any:
         return self._stream.get(key, default)
+
+
+def _saxs_segments(primary: _Data) -> NDArray[np.float64] | None:
+    if "saxs_segments" not in primary:
+        return None
+    segments, frames = np.asarray(primary["saxs_segments"]), np.asarray(primary["saxs_segment_frames"])
+    if segments.ndim != 2 or frames.shape != segments.shape[:1] or frames.dtype.kind not in "iu":
+        raise FormatError(
+            f"saxs_segments {segments.shape} of {frames.shape} frames: need a number of frames each"
+        )
+    return _shares(segments, frames)
 
 
 def _qmap(bins: _Data, start: Document) -> tuple[QMap, bool]:
@@ -164,11 +186,20 @@ def _center(bins: _Data, start: Document) -> tuple[float, float] | None:
 
 
 def _geometry(bins: _Data, center: tuple[float, float]) -> Geometry | None:
-    lengths = {key: bins.get(key) for key in ("distance_m", "energy_kev", "pixel_size_m")}
-    if any(value is None for value in lengths.values()):
+    """None unless all lengths are there."""
+    distance, energy, pixel_size = (
+        _number(key, bins.get(key)) for key in ("distance_m", "energy_kev", "pixel_size_m")
+    )
+    if any(map(math.isnan, (distance, energy, pixel_size))):
         return None
-    angles = {} if bins.get("rotations") is None else {"rotations": tuple(np.ravel(bins["rotations"]))}
-    return Geometry(center=center, **{key: _number(key, value) for key, value in lengths.items()}, **angles)
+    angles = np.ravel(bins.get("rotations", np.zeros(3))).tolist()
+    return Geometry(
+        center=center,
+        distance_m=distance,
+        energy_kev=energy,
+        pixel_size_m=pixel_size,
+        rotations=tuple(angles),
+    )
 
 
 def _two_time(maps: _Data) -> TwoTimeMaps:

@@ -1,7 +1,6 @@
 """Result files: opened with the real pyXpcsViewer, held against NXxpcs, and never half written."""
 
 import dataclasses
-import io
 import resource
 import signal
 
@@ -15,7 +14,7 @@ from pyxpcsviewer.core.file_io.qmap_utils import QMapManager
 from apsdm_bluesky.errors import FormatError, StorageError
 from apsdm_bluesky.formats import Provenance, read_qmap, write_xpcs, xpcs_bytes
 
-from .xpcs_records import GEOMETRY, PLACED, PROVENANCE, QMAP, SHAPE, elsewhere, record, two_time
+from .xpcs_records import GEOMETRY, PLACED, PROVENANCE, QMAP, SHAPE, elsewhere, record, segments, two_time
 
 PLAIN = record()
 FULL = record(PLACED, two_time=two_time())
@@ -232,12 +231,21 @@ def test_the_q_map_reads_back_equal(path, qmap):
     assert read_qmap(path).hash == qmap.hash
 
 
-def test_segments_are_the_whole_unless_there_are_some():
-    parts = np.array([0.25, 0.75])[:, np.newaxis] * PLAIN.saxs
-    with h5py.File(io.BytesIO(xpcs_bytes(record(saxs_segments=parts)))) as file:
-        np.testing.assert_array_equal(file["xpcs/temporal_mean/scattering_1d_segments"], parts)
-    with h5py.File(io.BytesIO(xpcs_bytes(PLAIN))) as file:
-        np.testing.assert_array_equal(file["xpcs/temporal_mean/scattering_1d_segments"], [PLAIN.saxs])
+def test_pyxpcsviewer_shows_the_time_segments(path):
+    parts = segments()
+    seen = viewer(path, record(**parts))
+    np.testing.assert_array_equal(seen.Iqp, parts["saxs_segments"])
+    np.testing.assert_allclose(seen.Iqp.sum(axis=0), seen.saxs_1d["Iq"][0])
+    q, _, g2, _, _, labels = seen.get_g2_stability_data()
+    assert len(q) == 2
+    np.testing.assert_array_equal(g2, parts["g2_segments"])
+    assert labels.tolist() == [b"from frame 0", b"from frame 16", b"from frame 32"]
+
+
+def test_without_segments_the_whole_is_one(path):
+    seen = viewer(path, PLAIN)
+    np.testing.assert_array_equal(seen.Iqp, [PLAIN.saxs])
+    assert seen.g2_partial is None
 
 
 def test_the_same_record_gives_the_same_bytes(path):
@@ -287,6 +295,8 @@ def test_a_full_disk_leaves_nothing(path):
         ({"total": np.ones(3, int)}, "total"),
         ({"saxs": np.ones(5)}, "saxs"),
         ({"saxs_segments": np.ones((2, 5))}, "saxs_segments"),
+        ({"g2_segments": np.ones((3, 9, 2)), "g2_segment_first": np.arange(2)}, "g2_segments"),
+        ({"g2_segments": np.ones((1, 9, 2))}, "g2_segment"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(changes, told):

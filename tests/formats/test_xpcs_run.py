@@ -8,7 +8,7 @@ import pytest
 from apsdm_bluesky.errors import FormatError
 from apsdm_bluesky.formats import Provenance, RawRun, XpcsRecord, run_record, series_record, xpcs_bytes
 from apsdm_bluesky.model import FrameBatch
-from apsdm_bluesky.reduction import SeriesReduction
+from apsdm_bluesky.reduction import SeriesReduction, SeriesSettings
 
 from .xpcs_records import GEOMETRY, PLACED, QMAP, SHAPE, record, two_time
 
@@ -54,7 +54,7 @@ SOUND = {
 
 
 def test_a_reduction_s_result_is_a_record():
-    series = SeriesReduction(QMAP, hot_pixel_frames=0)
+    series = SeriesReduction(QMAP, SeriesSettings(hot_pixel_frames=0))
     series.push(FrameBatch(frames=FRAMES, indices=np.arange(40)))
     result = series.result()
     made = series_record(result, Provenance(identifier="frames"))
@@ -62,6 +62,7 @@ def test_a_reduction_s_result_is_a_record():
     np.testing.assert_array_equal(made.sum_image, FRAMES.sum(axis=0))
     np.testing.assert_array_equal(made.total, FRAMES.sum(axis=(1, 2)))
     np.testing.assert_array_equal(made.fit["gamma"], result.decays.gamma)
+    np.testing.assert_allclose(np.nansum(made.saxs_segments, axis=0), made.saxs)
     assert (made.frames, made.result_sha256) == (40, result.sha256)
     assert xpcs_bytes(made)
 
@@ -110,6 +111,21 @@ def test_two_time_maps_come_along():
     assert made.two_time.width == 4
 
 
+def test_time_segments_come_along_as_shares():
+    means, frames = np.array([[1.0] * 6, [4.0] * 6]), np.array([30, 10])
+    g2 = np.ones((2, 9, 2))
+    told = {
+        "saxs_segments": means,
+        "saxs_segment_frames": frames,
+        "g2_segments": g2,
+        "g2_segment_first": [0, 32],
+    }
+    made = run_record(START, changed("primary", **told))
+    np.testing.assert_array_equal(made.saxs_segments[:, 0], [0.75, 1.0])
+    np.testing.assert_array_equal(made.g2_segment_first, [0, 32])
+    assert made.g2_segments.shape == g2.shape
+
+
 def test_a_run_that_tells_little_is_a_record_of_little():
     made = run_record({"frame_period_s": 0}, {key: SOUND[key] for key in ("primary", "qmap")})
     facts = made.provenance
@@ -133,6 +149,11 @@ def changed(stream, **values):
         (changed("primary", frames="many"), {}, "frames is 'many': need a whole number"),
         (changed("primary", saxs=np.ones(4)), {}, "saxs has shape"),
         (changed("primary", g2=np.full((9, 2), "x")), {}, "g2 has shape"),
+        (
+            changed("primary", saxs_segments=np.ones((2, 6)), saxs_segment_frames=np.ones(3, int)),
+            {},
+            "need a number of frames each",
+        ),
         (changed("qmap", q_unit=None), {}, "'qmap' lacks 'q_unit'"),
         (changed("qmap", dynamic_map=np.zeros((2, 2), int)), {}, "'qmap' cannot be used"),
         (

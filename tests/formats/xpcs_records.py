@@ -59,6 +59,14 @@ def record(qmap=QMAP, **changes):
     return XpcsRecord(**{**values, **changes})
 
 
+def segments(of=3):
+    """What a record with time segments has more."""
+    random = np.random.default_rng(9)
+    parts = random.dirichlet(np.ones(of))[:, np.newaxis] * record().saxs
+    g2 = random.uniform(1, 2, (of, DELAYS, BINS))
+    return {"g2_segments": g2, "g2_segment_first": np.arange(of) * 16, "saxs_segments": parts}
+
+
 def elsewhere(**changes):
     """The provenance with other facts."""
     return dataclasses.replace(PROVENANCE, **changes)
