@@ -36,8 +36,18 @@ _PIECE = np.uint32(PIECE)
 _TIME_AND_COUNT = np.uint32((1 << (TIME_BITS + PIECE_BITS)) - 1)
 _U0, _U1 = np.uintp(0), np.uintp(1)
 
+# An entry of a chain: a packed event << 32 | number (from 1) of the one before it in its pixel, 0 for none.
+_EVENT_SHIFT = np.uint64(32)
+_STAMP_SHIFT = np.uint64(32 + PIECE_BITS)
+_FIRST_SHIFT = np.uint64(32 + TIME_BITS + PIECE_BITS)
+_NUMBER = np.uint64(2**32 - 1)
+_NO_NUMBER = np.uint64(2**64 - 2**32)
+_COUNT_64 = np.uint64(PIECE)
+
 Events = NDArray[np.uint32]
-Index = NDArray[np.int32]
+Chain = NDArray[np.uint64]
+Index = NDArray[np.uint32]
+Sums = NDArray[np.uint32]
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -90,42 +100,24 @@ def split(
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def link_kept(
-    kept: Events,
-    shift: int,
-    events: Events,
-    stop: int,
-    reach: int,
-    last: Index,
-    link: Index,
-    window: Index,
-    sums: NDArray[np.uint32],
+    kept: Events, shift: int, stop: int, reach: int, last: Index, chain: Chain, window: Index, sums: Sums
 ) -> None:  # pragma: no cover - compiled
-    """Start a tile's events with those that it kept, now `shift` frames earlier in time, and link them.
+    """Start a tile's chain with the events that it kept, now `shift` frames earlier in time.
 
-    last[place] becomes the last event of a pixel, link[i] the one before event i in its pixel, -1 for none,
-    sums[place] the counts, and window[t + reach + 1] the events up to time t, if there are any at t.
+    last[place] becomes the number (from 1) of the last event of a pixel, sums[place] the pixel's counts, and
+    window[t + reach + 1] the events up to time t, if there are any at t.
     """
-    last[:] = -1
+    last[:] = 0
     sums[:] = 0
     window[: stop + reach + 1] = 0
     back = np.uint32(shift << PIECE_BITS)
     for i in range(len(kept)):
-        event = kept[i] - back
-        events[i] = event
+        event = kept[np.uintp(i)] - back
         place = np.uintp(event >> _PLACE_SHIFT)
-        link[i] = last[place]
-        last[place] = i
+        chain[np.uintp(i)] = (np.uint64(event) << _EVENT_SHIFT) | np.uint64(last[place])
+        last[place] = i + 1
         sums[place] += event & _PIECE
         window[np.uintp((event >> _TIME_SHIFT) & _TIME_MASK) + np.uintp(reach + 1)] = i + 1
-
-
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def fill_window(stop: int, reach: int, window: Index) -> None:  # pragma: no cover - compiled
-    """Make window[t] the first event at time t - reach or later, for t from 0 to stop + reach."""
-    highest = np.int32(0)
-    for t in range(stop + reach + 1):
-        highest = max(highest, window[t])
-        window[t] = highest
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -135,28 +127,37 @@ def link_new(
     reach: int,
     places: NDArray[np.int16],
     last: Index,
-    link: Index,
+    chain: Chain,
     window: Index,
-    sums: NDArray[np.uint32],
+    sums: Sums,
 ) -> int:  # pragma: no cover - compiled
-    """Go on with the new events, after `known` ones. Returns their number without those of unused pixels.
+    """Go on with new events, after `known` ones. Returns their number without those of unused pixels.
 
     Shape: places (TILE,), of each pixel among the used ones, -1 for none.
     """
-    n = _U0 + np.uintp(known)
-    for i in range(known, len(events)):
+    n = np.uintp(known)
+    for i in range(len(events)):
         event = events[np.uintp(i)]
         of_pixel = places[np.uintp(event >> _PLACE_SHIFT)]
         if of_pixel < 0:
             continue
         place = np.uintp(of_pixel)
-        events[n] = np.uint32(np.uint32(of_pixel) << _PLACE_SHIFT) | (event & _TIME_AND_COUNT)
-        link[n] = last[place]
+        event = np.uint32(np.uint32(of_pixel) << _PLACE_SHIFT) | (event & _TIME_AND_COUNT)
+        chain[n] = (np.uint64(event) << _EVENT_SHIFT) | np.uint64(last[place])
+        n += _U1
         last[place] = n
         sums[place] += event & _PIECE
-        n += _U1
         window[np.uintp((event >> _TIME_SHIFT) & _TIME_MASK) + np.uintp(reach + 1)] = n
     return np.int64(n)
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def fill_window(stop: int, reach: int, window: Index) -> None:  # pragma: no cover - compiled
+    """Make window[t] the number of events before time t - reach, for t from 0 to stop + reach."""
+    highest = np.uint32(0)
+    for t in range(stop + reach + 1):
+        highest = max(highest, window[t])
+        window[t] = highest
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -169,18 +170,18 @@ def link_tile(
     places: NDArray[np.int16],
     totals: NDArray[np.uint32],
     last: Index,
-    link: Index,
+    chain: Chain,
     window: Index,
-    sums: NDArray[np.uint32],
+    sums: Sums,
 ) -> tuple[int, int]:  # pragma: no cover - compiled
-    """Link a tile's events, kept and new; add the new ones to its pixels' totals (npix of the tile,).
+    """Chain a tile's events, kept and new; add the new ones to its pixels' totals (npix of the tile,).
 
     Returns the number of events, and the highest sum of a pixel's counts.
     """
-    link_kept(kept, shift, events, stop, reach, last, link, window, sums)
+    link_kept(kept, shift, stop, reach, last, chain, window, sums)
     for place in range(len(totals)):
         totals[place] -= sums[place]
-    n = link_new(events, len(kept), reach, places, last, link, window, sums)
+    n = link_new(events, len(kept), reach, places, last, chain, window, sums)
     fill_window(stop, reach, window)
     highest = np.uint32(0)
     for place in range(len(totals)):
@@ -190,64 +191,71 @@ def link_tile(
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def unchain(chain: Chain, events: Events) -> None:  # pragma: no cover - compiled
+    """The events of a chain."""
+    for i in range(len(events)):
+        events[i] = np.uint32(chain[i] >> _EVENT_SHIFT)
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def add_pairs(
-    events: Events,
+    chain: Chain,
     begin: int,
-    link: Index,
+    end: int,
     window: Index,
     slots: NDArray[np.uint8],
     shape: tuple[int, int, int],
     none: int,
     sign: int,
-    later: Index,
-    earlier: Index,
+    waiting: Chain,
     products: NDArray[np.unsignedinteger],
     pixels: int,
 ) -> None:  # pragma: no cover - compiled
-    """Add the products, times `sign`, of the pairs whose later event is one from `begin` on.
+    """Add the products, times `sign`, of the pairs whose later event is one from `begin` to `end`.
 
     All events step back through their pixels side by side, and those that leave the window drop out of the
-    list: hardly a branch depends on the data.
+    list: hardly a branch depends on the data. An entry of the list is the later event with the number of the
+    earlier one, which is what the chain holds.
 
     Shapes, flat: slots (phases, reach + 1, m); products (none + 1, pixels), its last row for what counts at
     no lag.
     """
     phase, distances, most = np.uint32(shape[0] - 1), np.uintp(shape[1]), np.uintp(shape[2])
     factor, width, nowhere = np.uint64(sign), np.uintp(pixels), np.uint8(none)
-    for start in range(begin, len(events), CHUNK):
+    for start in range(begin, end, CHUNK):
         n = _U0
-        for event_number in range(start, min(start + CHUNK, len(events))):
-            i = np.uintp(event_number)
-            before = link[i]
-            later[n] = i
-            earlier[n] = before
-            n += np.uintp(before >= window[np.uintp((events[i] >> _TIME_SHIFT) & _TIME_MASK)])
+        for i in range(start, min(start + CHUNK, end)):
+            entry = chain[np.uintp(i)]
+            waiting[n] = entry
+            time = np.uint32(entry >> _STAMP_SHIFT) & _TIME_MASK
+            n += np.uintp(np.uint32(entry & _NUMBER) > window[np.uintp(time)])
         while n > _U0:
             left = _U0
-            for pair in range(n):
-                i, j = np.uintp(later[np.uintp(pair)]), np.uintp(earlier[np.uintp(pair)])
-                event, partner = events[i], events[j]
-                time = (event >> _TIME_SHIFT) & _TIME_MASK
-                distance = np.uintp(time - ((partner >> _TIME_SHIFT) & _TIME_MASK))
-                product = np.uint64(event & _PIECE) * np.uint64(partner & _PIECE) * factor
+            for k in range(n):
+                entry = waiting[np.uintp(k)]
+                partner = chain[np.uintp(entry & _NUMBER) - _U1]
+                time = np.uint32(entry >> _STAMP_SHIFT) & _TIME_MASK
+                distance = np.uintp(time - (np.uint32(partner >> _STAMP_SHIFT) & _TIME_MASK))
+                product = ((entry >> _EVENT_SHIFT) & _COUNT_64) * ((partner >> _EVENT_SHIFT) & _COUNT_64)
+                product *= factor
                 at = (np.uintp(time & phase) * distances + distance) * most
-                place = np.uintp(event >> _PLACE_SHIFT)
+                place = np.uintp(entry >> _FIRST_SHIFT)
                 products[np.uintp(slots[at]) * width + place] += product
                 at += _U1
                 while slots[at] != nowhere:
                     products[np.uintp(slots[at]) * width + place] += product
                     at += _U1
-                before = link[j]
-                later[left] = i
-                earlier[left] = before
-                left += np.uintp(before >= window[np.uintp(time)])
+                before = partner & _NUMBER
+                waiting[left] = (entry & _NO_NUMBER) | before
+                left += np.uintp(np.uint32(before) > window[np.uintp(time)])
             n = left
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def add_squares(
-    events: Events,
+    chain: Chain,
     begin: int,
+    end: int,
     slots: NDArray[np.uint8],
     none: int,
     sign: int,
@@ -256,8 +264,8 @@ def add_squares(
 ) -> None:  # pragma: no cover - compiled
     """Add the events' own squares, times `sign`: lag 0. Slots (phases, k), products as of `add_pairs`."""
     phase = np.uint32(slots.shape[0] - 1)
-    for i in range(begin, len(events)):
-        event = events[i]
+    for i in range(begin, end):
+        event = np.uint32(chain[i] >> _EVENT_SHIFT)
         count = np.uint64(event & _PIECE)
         for slot in slots[np.intp((event >> _TIME_SHIFT) & phase)]:
             if slot != none:
@@ -267,28 +275,26 @@ def add_squares(
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def sum_rows(
-    events: Events,
+    chain: Chain,
     window: Index,
     reach: int,
     level: int,
     first: int,
-    sums: NDArray[np.uint32],
+    sums: Sums,
     rows: NDArray[np.unsignedinteger],
-    begin: int,
-    end: int,
 ) -> int:  # pragma: no cover - compiled
-    """Fill rows[:, begin:end] with the tile's sums of the level's frames from `first` on.
+    """Fill rows (n, npix of the tile) with the sums of the level's frames from `first` on.
 
     Returns the highest sum: what is above the rows' dtype was cut off. sums (TILE,) is scratch.
     """
     highest = np.uint32(0)
     for i in range(len(rows)):
-        row, pixels = rows[i][begin:end], sums[: end - begin]
+        row, pixels = rows[i], sums[: rows.shape[1]]
         pixels[:] = 0
         time = (first + i) << level
         for k in range(window[time + reach], window[time + (1 << level) + reach]):
-            event = events[np.uintp(k)]
-            pixels[np.uintp(event >> _PLACE_SHIFT)] += event & _PIECE
+            entry = chain[np.uintp(k)]
+            pixels[np.uintp(entry >> _FIRST_SHIFT)] += np.uint32(entry >> _EVENT_SHIFT) & _PIECE
         for place in range(len(row)):
             highest = max(highest, pixels[place])
             row[place] = pixels[place]

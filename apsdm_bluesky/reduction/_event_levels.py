@@ -26,6 +26,8 @@ class EventLevels:
     of the level above them are returned. Which frames had no partner is the caller's to know: `last_rows`
     gives those at the end of a stretch. Another begins with `start_from`; sums are over all stretches.
 
+    Blocks of 4,000 frames or more cost a third less than those of 1,000: each reads and writes all sums.
+
     Events stay in the order of time, in tiles of pixels whose sums fit the second-level cache. Each event
     knows the one before it in its pixel; `PairTable` tells at which lags a pair counts. A frame of a level
     counts from its first event on: the products of incomplete ones are taken out for a read-out.
@@ -86,8 +88,8 @@ class EventLevels:
         rows = np.zeros((len(slots), self._rows.shape[1]), np.uint32)
         if len(slots):
             first = int(slots[0]) - (self._origin >> level)
-            kept = [tile.kept for tile in self._tiles]
-            self._sum_again(kept, self._next - self._origin, level, first, rows)
+            time = self._next - self._origin
+            self._run(lambda tile, scratch: self._tiles[tile].last_rows(time, level, first, rows, scratch))
         return slots, rows
 
     def start_from(self, start: int, words: NDArray[np.uint64], offsets: NDArray[np.int64]) -> None:
@@ -164,33 +166,30 @@ class EventLevels:
         level = self._table.levels
         first_row = block.start >> level
         stop = first + (block.stop >> level) - first_row
-        highest = [0] * len(self._tiles)
-        events = [self._events] * len(self._tiles)
+        fitted = np.iinfo(rows.dtype).max
+        wider: dict[int, NDArray[np.uint32]] = {}
 
         def task(number: int, scratch: Scratch) -> None:
             tile = self._tiles[number]
-            events[number] = tile.correlate(block, places[number], scratch)
-            highest[number] = tile.sum_rows(events[number], level, first_row, rows[first:stop], scratch)
+            tile.correlate(block, places[number], scratch)
+            of_tile = rows[first:stop, tile.begin : tile.end]
+            if tile.sum_rows(level, first_row, of_tile, scratch) > fitted:
+                wider[number] = np.zeros(of_tile.shape, np.uint32)
+                tile.sum_rows(level, first_row, wider[number], scratch)
 
         self._run(task)
         self._next += end - begin
         self._settled = self._next % self._table.phases == 0
-        if max(highest) > np.iinfo(rows.dtype).max:
-            self._rows = rows = rows.astype(np.uint16 if max(highest) < 2**16 else np.uint32)
-            self._sum_again(events, block.stop, level, first_row, rows[first:stop])
+        return self._widened(rows, wider, first, stop)
+
+    def _widened(self, rows: Rows, wider: dict[int, NDArray[np.uint32]], first: int, stop: int) -> Rows:
+        """The rows with those of some tiles replaced; from now on, rows have the dtype that this needs."""
+        if wider:
+            highest = max(int(of_tile.max()) for of_tile in wider.values())
+            self._rows = rows = rows.astype(np.uint16 if highest < 2**16 else np.uint32)
+        for number, of_tile in wider.items():
+            rows[first:stop, self._tiles[number].begin : self._tiles[number].end] = of_tile
         return rows
-
-    def _sum_again(
-        self, events: list[NDArray[np.uint32]], stop: int, level: int, first: int, rows: Rows
-    ) -> None:
-        """Fill in rows of a level from events that went through `Tile.correlate`."""
-
-        def task(number: int, scratch: Scratch) -> None:
-            tile = self._tiles[number]
-            tile.link_again(events[number], stop, scratch)
-            tile.sum_rows(events[number], level, first, rows, scratch)
-
-        self._run(task)
 
     def _rows_for(self, n: int) -> Rows:
         if len(self._rows) < n:
@@ -224,11 +223,10 @@ class EventLevels:
             parts,
         )
         pieces = pieces[:, : len(self._tiles)]
-        kept = np.array([len(tile.kept) for tile in self._tiles])
-        edges = np.concatenate([[0], np.cumsum(kept + pieces.sum(axis=0))])
+        edges = np.concatenate([[0], np.cumsum(pieces.sum(axis=0))])
         if len(self._events) < edges[-1]:
             self._events = np.zeros(int(edges[-1]) + int(edges[-1]) // 4, np.uint32)
-        places = edges[:-1] + kept + np.cumsum(pieces, axis=0) - pieces
+        places = edges[:-1] + np.cumsum(pieces, axis=0) - pieces
         time = self._next - origin
         self._workers.run(
             lambda part: kernels.split(

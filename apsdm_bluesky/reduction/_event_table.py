@@ -10,7 +10,7 @@ from apsdm_bluesky.errors import ReductionError
 Slots = NDArray[np.uint8]
 
 # Pairs grow with the reach, and the table with its square: it should stay in the second-level cache.
-MAX_REACH = 1024
+MAX_REACH = 1280
 
 
 class PairTable:

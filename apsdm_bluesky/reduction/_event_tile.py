@@ -20,7 +20,7 @@ class Block:
     Parameters
     ----------
     events
-        Packed events, tile after tile: each tile's places for its kept events, then its new ones, in order.
+        Packed events, tile after tile, each in the order of time.
     shift
         Frames from the last block's origin to this one's.
     start, stop
@@ -41,17 +41,16 @@ class Scratch:
     """What one part needs while it works on a tile."""
 
     def __init__(self, reach: int) -> None:
-        self.last = np.zeros(kernels.TILE, np.int32)
-        self.link = np.zeros(0, np.int32)
-        self.window = np.zeros(kernels.TIMES + reach + 1, np.int32)
-        self.later = np.zeros(kernels.CHUNK, np.int32)
-        self.earlier = np.zeros(kernels.CHUNK, np.int32)
+        self.chain = np.zeros(0, np.uint64)
+        self.last = np.zeros(kernels.TILE, np.uint32)
+        self.window = np.zeros(kernels.TIMES + reach + 1, np.uint32)
+        self.waiting = np.zeros(kernels.CHUNK, np.uint64)
         self.sums = np.zeros(kernels.TILE, np.uint32)
 
     def reserve(self, events: int) -> None:
-        """Make room to link so many events."""
-        if len(self.link) < events:
-            self.link = np.zeros(events + events // 4, np.int32)
+        """Make room for a chain of so many events."""
+        if len(self.chain) < events:
+            self.chain = np.zeros(events + events // 4, np.uint64)
 
 
 class Tile:
@@ -87,28 +86,23 @@ class Tile:
         self._buffer = np.zeros(0, np.uint32)
         self.kept = self._buffer
 
-    def correlate(self, block: Block, place: slice, scratch: Scratch) -> NDArray[np.uint32]:
-        """Add the block's events. Returns all, kept and new."""
-        events, known = block.events[place], len(self.kept)
-        scratch.reserve(len(events))
-        n, highest = self._link(events, block, scratch)
+    def correlate(self, block: Block, place: slice, scratch: Scratch) -> None:
+        """Add the block's events, and leave the chain of all, kept and new, in the scratch."""
+        known = len(self.kept)
+        n, highest = self._link(block, place, scratch)
         products = self._products_for(highest)
         if block.open_slots is not None:
-            self._add(
-                events[:known], self._open_from(block.start, scratch), block.open_slots, 1, products, scratch
-            )
-        self._add(events[:n], known, self._table.all_slots, 1, products, scratch)
-        self._keep(events[int(scratch.window[block.stop]) : n])
-        return events[:n]
+            open_from = self._open_from(block.start, scratch)
+            self._add((open_from, known), block.open_slots, 1, products, scratch)
+        self._add((known, n), self._table.all_slots, 1, products, scratch)
+        self._keep(scratch.chain[int(scratch.window[block.stop]) : n])
 
     def replace(self, block: Block, place: slice, scratch: Scratch) -> None:
         """Keep the block's events: their pairs were counted elsewhere."""
-        events = block.events[place]
-        scratch.reserve(len(events))
         totals = self.totals.copy()
-        n, _ = self._link(events, block, scratch)
+        n, _ = self._link(block, place, scratch)
         self.totals[:] = totals
-        self._keep(events[:n])
+        self._keep(scratch.chain[:n])
 
     def forget(self) -> None:
         """Keep no events."""
@@ -116,9 +110,9 @@ class Tile:
 
     def settle(self, stop: int, open_slots: tuple[Slots, Slots], scratch: Scratch) -> None:
         """Take out the products of level frames that are incomplete at the time `stop`."""
-        self.link_again(self.kept, stop, scratch)
+        self._link_kept(stop, scratch)
         products = self._products if self._wide is None else self._wide
-        self._add(self.kept, self._open_from(stop, scratch), open_slots, -1, products, scratch)
+        self._add((self._open_from(stop, scratch), len(self.kept)), open_slots, -1, products, scratch)
 
     def add_products_to(self, out: NDArray[np.uint64], slots: slice) -> None:
         """Add the product sums of the slots to out (nslots, npix)."""
@@ -128,44 +122,29 @@ class Tile:
         if self._wide is not None:
             out += self._wide.reshape(shape)[slots]
 
-    def sum_rows(
-        self, events: NDArray[np.uint32], level: int, first: int, rows: Rows, scratch: Scratch
-    ) -> int:
-        """Fill in the rows of a level from time first * 2^level on, of events that were linked last.
+    def last_rows(self, stop: int, level: int, first: int, rows: Rows, scratch: Scratch) -> None:
+        """Fill in the rows of a level from the kept events; as `sum_rows`."""
+        self._link_kept(stop, scratch)
+        self.sum_rows(level, first, rows[:, self.begin : self.end], scratch)
 
-        Returns the highest sum, which may not have fitted.
+    def sum_rows(self, level: int, first: int, rows: Rows, scratch: Scratch) -> int:
+        """Fill in rows (n, npix of the tile) of a level, from time first * 2^level on, from the scratch's chain.
+
+        Returns the highest sum: it may not have fitted the rows' dtype.
         """
-        return int(
-            kernels.sum_rows(
-                events,
-                scratch.window,
-                self._table.reach,
-                level,
-                first,
-                scratch.sums,
-                rows,
-                self.begin,
-                self.end,
-            )
-        )
+        reach = self._table.reach
+        return int(kernels.sum_rows(scratch.chain, scratch.window, reach, level, first, scratch.sums, rows))
 
-    def link_again(self, events: NDArray[np.uint32], stop: int, scratch: Scratch) -> None:
-        """Link events that went through `correlate`; the last ones before the time `stop`."""
-        scratch.reserve(len(events))
-        kernels.link_kept(
-            events,
-            0,
-            events,
-            stop,
-            self._table.reach,
-            scratch.last,
-            scratch.link,
-            scratch.window,
-            scratch.sums,
-        )
-        kernels.fill_window(stop, self._table.reach, scratch.window)
+    def _link_kept(self, stop: int, scratch: Scratch) -> None:
+        scratch.reserve(len(self.kept))
+        reach, window = self._table.reach, scratch.window
+        kernels.link_kept(self.kept, 0, stop, reach, scratch.last, scratch.chain, window, scratch.sums)
+        kernels.fill_window(stop, reach, window)
 
-    def _link(self, events: NDArray[np.uint32], block: Block, scratch: Scratch) -> tuple[int, int]:
+    def _link(self, block: Block, place: slice, scratch: Scratch) -> tuple[int, int]:
+        """The number of events, and the highest sum of a pixel's counts."""
+        events = block.events[place]
+        scratch.reserve(len(self.kept) + len(events))
         n, highest = kernels.link_tile(
             self.kept,
             block.shift,
@@ -175,7 +154,7 @@ class Tile:
             self._places,
             self.totals,
             scratch.last,
-            scratch.link,
+            scratch.chain,
             scratch.window,
             scratch.sums,
         )
@@ -183,33 +162,31 @@ class Tile:
 
     def _add(
         self,
-        events: NDArray[np.uint32],
-        begin: int,
+        events: tuple[int, int],
         slots: tuple[Slots, Slots],
         sign: int,
         products: NDArray[np.uint32] | NDArray[np.uint64],
         scratch: Scratch,
     ) -> None:
-        """Add the pairs whose later event is one from `begin` on."""
-        of_pairs, own = slots
-        none = self._table.none
+        """Add the pairs whose later event is one of these (begin, end) of the scratch's chain."""
+        (begin, end), (of_pairs, own) = events, slots
+        none, pixels = self._table.none, self.end - self.begin
         if of_pairs.shape[-1] > 1:
             kernels.add_pairs(
-                events,
+                scratch.chain,
                 begin,
-                scratch.link,
+                end,
                 scratch.window,
                 of_pairs.reshape(-1),
                 of_pairs.shape,
                 none,
                 sign,
-                scratch.later,
-                scratch.earlier,
+                scratch.waiting,
                 products,
-                self.end - self.begin,
+                pixels,
             )
         if own.shape[-1] > 1:
-            kernels.add_squares(events, begin, own, none, sign, products, self.end - self.begin)
+            kernels.add_squares(scratch.chain, begin, end, own, none, sign, products, pixels)
 
     def _open_from(self, stop: int, scratch: Scratch) -> int:
         """The first event that may belong to a level's frame that is incomplete at the time `stop`."""
@@ -231,8 +208,8 @@ class Tile:
         self._bound = 0
         return self._wide
 
-    def _keep(self, events: NDArray[np.uint32]) -> None:
-        if len(self._buffer) < len(events):
-            self._buffer = np.zeros(len(events) + len(events) // 4, np.uint32)
-        self.kept = self._buffer[: len(events)]
-        self.kept[:] = events
+    def _keep(self, chain: NDArray[np.uint64]) -> None:
+        if len(self._buffer) < len(chain):
+            self._buffer = np.zeros(len(chain) + len(chain) // 4, np.uint32)
+        self.kept = self._buffer[: len(chain)]
+        kernels.unchain(chain, self.kept)

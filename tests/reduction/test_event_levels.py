@@ -205,4 +205,4 @@ def test_a_stretch_starts_where_no_level_frame_is_cut():
 
 def test_levels_that_reach_too_far_are_refused():
     with pytest.raises(ReductionError, match="fewer low levels"):
-        EventLevels(np.arange(5), IMAGE_PIXELS, [level_lags(level, 8) for level in range(7)])
+        EventLevels(np.arange(5), IMAGE_PIXELS, [level_lags(level, 8) for level in range(8)])
