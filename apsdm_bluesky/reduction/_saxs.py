@@ -107,4 +107,6 @@ class SaxsRecord:
 
 def means(sums: NDArray[np.int64], exposures: NDArray[np.int64]) -> NDArray[np.float64]:
     """Sums per exposed pixel; NaN where nothing was exposed."""
-    return np.divide(sums, exposures, out=np.full(sums.shape, np.nan), where=exposures > 0)
+    means = np.full(sums.shape, np.nan)
+    np.divide(sums, exposures, out=means, where=exposures > 0)
+    return means
