@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from apsdm_bluesky.model import Batch
 from apsdm_bluesky.reduction import MultiTau, QMap, Workers
 
-from ._bench import Measure, Sample
+from ._bench import Measure, Race, Sample, Target
 from ._boost_corr import BoostCorr, Dtype
 
 # Of its g2. It adds the pixels of a static bin up one by one in float32: 1e-4 for 10,000 of them; bfloat16
@@ -43,6 +44,28 @@ def timed_boost_corr(
         return sample
 
     return sample
+
+
+def read_out_race(reduction: MultiTau, batch: Batch) -> Race:
+    """Of a reduction that goes on with the counts of this batch between two read-outs."""
+    next_index = reduction.result().frames
+
+    def sample() -> Sample:
+        nonlocal next_index
+        reduction.push(replace(batch, indices=np.arange(next_index, next_index + len(batch))))
+        next_index += len(batch)
+        start = time.perf_counter()
+        reduction.result()
+        return Sample(value=100 * (time.perf_counter() - start))
+
+    return Race(
+        name="read-out once a second",
+        unit="% of the time",
+        better="lower",
+        ours=sample,
+        peers={},
+        targets=[Target(limit=10)],
+    )
 
 
 def upper_part(qmap: QMap, n: int) -> QMap:

@@ -21,7 +21,6 @@ MESSAGE = 1000  # frames of a Rigaku message
 
 # Sum image (ny, nx), I(q) of the static bins (ns,), I(t) (n,), I(q, t) (n, nq).
 Result = Sequence[NDArray[Any]]
-Reduce = Callable[[Sequence[Batch], QMap], Result]
 
 
 @contextmanager
@@ -90,8 +89,7 @@ def plain_numpy(batches: Sequence[Batch], qmap: QMap) -> Result:
     image = np.zeros(static.size)
     total, iqt = [], []
     for batch in batches:
-        add = _add_events if isinstance(batch, EventBatch) else _add_frames
-        image_sum, counts, sums = add(batch, dynamic, len(qmap.q) + 1)
+        image_sum, counts, sums = _sums(batch, dynamic, len(qmap.q) + 1)
         image += image_sum
         total.append(counts)
         iqt.append(sums[:, 1:] / sizes)
@@ -99,21 +97,16 @@ def plain_numpy(batches: Sequence[Batch], qmap: QMap) -> Result:
     return image.reshape(qmap.shape), intensity, np.concatenate(total), np.concatenate(iqt)
 
 
-def _add_events(batch: EventBatch, dynamic: NDArray[np.int32], bins: int) -> Result:
+def _sums(batch: Batch, dynamic: NDArray[np.int32], bins: int) -> Result:
+    """Over the frames (ny * nx,), over the pixels (n,), over each bin's pixels (n, bins)."""
+    if isinstance(batch, FrameBatch):
+        flat = batch.frames.reshape(len(batch), -1)
+        sums = np.stack([np.bincount(dynamic, frame, bins) for frame in flat])
+        return flat.sum(axis=0, dtype=np.int64), flat.sum(axis=1), sums
     pixels, counts = batch.pixels, batch.counts.astype(np.float64)
     frames = np.repeat(np.arange(len(batch)), np.diff(batch.offsets))
-    sums = np.bincount(frames * bins + dynamic[pixels], counts, len(batch) * bins)
-    return (
-        np.bincount(pixels, counts, dynamic.size),
-        np.bincount(frames, counts, len(batch)),
-        sums.reshape(len(batch), bins),
-    )
-
-
-def _add_frames(batch: FrameBatch, dynamic: NDArray[np.int32], bins: int) -> Result:
-    flat = batch.frames.reshape(len(batch), -1)
-    sums = np.stack([np.bincount(dynamic, frame, bins) for frame in flat])
-    return flat.sum(axis=0, dtype=np.int64), flat.sum(axis=1), sums
+    sums = np.bincount(frames * bins + dynamic[pixels], counts, len(batch) * bins).reshape(-1, bins)
+    return np.bincount(pixels, counts, dynamic.size), np.bincount(frames, counts, len(batch)), sums
 
 
 def packed(batch: FrameBatch) -> NDArray[np.uint64]:

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsdm_bluesky.formats import write_qmap
-from apsdm_bluesky.reduction import MultiTau, QMap, Workers
+from apsdm_bluesky.reduction import QMap, Workers
 from apsdm_bluesky.streaming import Threads
 
 from . import _boost_corr
 from ._bench import Bench, Measure, Race, Sample, Target
 from ._detectors import BATCH, LAMBDA_750K, frame_batches
 from ._growth import Work, growth
-from ._multitau_runs import correlate, timed, timed_boost_corr, upper_part
+from ._multitau_runs import correlate, read_out_race, timed, timed_boost_corr, upper_part
 from ._small_frames import small_frames
 from ._xpcs_files import write_area_detector
 
@@ -44,7 +44,8 @@ def bench() -> Iterator[Bench]:
     ):
         files = Files(Path(folder), frames, qmap)
         reduce = functools.partial(correlate, qmap, workers=workers)
-        whole = reduce(frame_batches(frames, FRAMES))  # compiles, too
+        batches = list(frame_batches(frames, FRAMES))
+        whole = reduce(batches)  # compiles, too
         peers: dict[str, Measure] = {}
         if boost_corr is not None:
             expected = reduce(frame_batches(frames, DIFFERENT)).result().g2
@@ -52,14 +53,14 @@ def bench() -> Iterator[Bench]:
         speed = Race(
             name=f"{FRAMES} frames in memory, to g2 with errors",
             unit="frames/s",
-            ours=lambda: timed(FRAMES, lambda: reduce(frame_batches(frames, FRAMES)).result()),
+            ours=lambda: timed(FRAMES, lambda: reduce(batches).result()),
             peers=peers,
             rounds={"boost-corr": PEER_ROUNDS},
             targets=[Target(limit=2500), Target(limit=40, by="ratio", of="boost-corr")],
         )
-        races = [speed, memory_race(), read_out_race(whole), start_race(files), growth_race(frames, workers)]
+        others = [memory_race(), start_race(files), growth_race(frames, workers), small]
         yield Bench(
-            races=[*races, small],
+            races=[speed, read_out_race(whole, batches[-1]), *others],
             packages=("numpy", "numba"),
             repeats=3,
             notes=[
@@ -112,22 +113,6 @@ def child(module: str, *arguments: str) -> str:
     command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=CHILD_TIMEOUT_S, text=True)
     return done.stdout.splitlines()[-1]
-
-
-def read_out_race(reduction: MultiTau) -> Race:
-    def sample() -> Sample:
-        start = time.perf_counter()
-        reduction.result()
-        return Sample(value=100 * (time.perf_counter() - start))
-
-    return Race(
-        name="read-out once a second",
-        unit="% of the time",
-        better="lower",
-        ours=sample,
-        peers={},
-        targets=[Target(limit=10)],
-    )
 
 
 def growth_race(frames: NDArray[Any], workers: Workers) -> Race:

@@ -18,11 +18,11 @@ from . import _boost_corr
 from ._bench import Bench, Measure, Race, Target
 from ._detectors import BATCH, RIGAKU_500K, event_batches, repeated
 from ._growth import Work, growth
-from ._multitau_runs import correlate, timed, timed_boost_corr, upper_part
+from ._multitau_runs import correlate, read_out_race, timed, timed_boost_corr, upper_part
 from ._xpcs_files import write_rigaku
 
-DIFFERENT = 2048
-REPEATED = 16  # 650 MB of events: more than fit a cache
+DIFFERENT = 4096
+REPEATED = 8  # 650 MB of events: more than fit a cache
 THREADS = 2
 PEER_ROUNDS = 1
 
@@ -40,7 +40,8 @@ def bench() -> Iterator[Bench]:
         write_rigaku(raw, few.words)
         write_qmap(qmap_file, qmap)
         reduce = functools.partial(correlate, qmap, workers=workers)
-        expected = reduce(event_batches(few)).result().g2  # compiles, too
+        begun = reduce(event_batches(few))  # compiles, too
+        expected = begun.result().g2
         memory = Race(
             name=f"{len(events)} frames in memory, to g2 with errors",
             unit="frames/s",
@@ -60,7 +61,12 @@ def bench() -> Iterator[Bench]:
             targets=[Target(limit=200, by="ratio", of="boost-corr")],
         )
         yield Bench(
-            races=[memory, file, growth_race(events, workers)],
+            races=[
+                memory,
+                file,
+                read_out_race(begun, next(event_batches(few))),
+                growth_race(events, workers),
+            ],
             packages=("numpy", "numba"),
             repeats=3,
             notes=[
