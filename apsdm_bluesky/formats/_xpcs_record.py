@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,8 +122,7 @@ class XpcsRecord:
     g2, g2_err
         Shape (nt, nq).
     g2_segments, g2_segment_first
-        Shape (k, nt, nq) and (k,): g2 of time segments, and the index of each one's first frame. None: no
-        segments.
+        Shape (k, nt, nq), and k numbers: g2 of time segments, and the index of each one's first frame.
     saxs
         Shape (ns,): mean intensity of the static bins [counts / pixel / frame].
     saxs_segments
@@ -155,7 +154,7 @@ class XpcsRecord:
     g2: Floats
     g2_err: Floats
     g2_segments: Floats | None = None
-    g2_segment_first: Integers | None = None
+    g2_segment_first: Sequence[int] = ()
     saxs: Floats
     saxs_segments: Floats | None = None
     sum_image: Integers
@@ -178,8 +177,9 @@ class XpcsRecord:
         if self.saxs_segments is not None:
             shapes["saxs_segments"] = (np.float64, (None, ns))
         if self.g2_segments is not None:
-            shapes["g2_segments"] = (np.float64, (np.size(self.g2_segment_first), nt, nq))
-            shapes["g2_segment_first"] = (np.int64, (None,))
+            first = _checked("g2_segment_first", self.g2_segment_first, np.int64, (None,)).tolist()
+            shapes["g2_segments"] = (np.float64, (len(first), nt, nq))
+            object.__setattr__(self, "g2_segment_first", tuple(first))
         for name, (dtype, shape) in shapes.items():
             object.__setattr__(self, name, _checked(name, getattr(self, name), dtype, shape))
         if self.two_time is not None and self.two_time.bins.max(initial=0) > nq:

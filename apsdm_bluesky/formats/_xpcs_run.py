@@ -52,7 +52,7 @@ def series_record(result: SeriesResult, provenance: Provenance) -> XpcsRecord:
         g2=multitau.g2,
         g2_err=multitau.g2_err,
         g2_segments=None if segments is None else segments.g2,
-        g2_segment_first=None if segments is None else segments.first,
+        g2_segment_first=() if segments is None else segments.first.tolist(),
         saxs=result.saxs.intensity,
         saxs_segments=_shares(result.saxs.segments, result.saxs.segment_frames),
         sum_image=result.saxs.sum_image,
@@ -92,7 +92,7 @@ def run_record(start: Document, streams: Mapping[str, Stream], raw: RawRun | Non
         result_sha256=str(primary["result_sha256"]),
         fit={name: primary[name] for name in _FIT if name in primary},
         g2_segments=primary.get("g2_segments"),
-        g2_segment_first=primary.get("g2_segment_first"),
+        g2_segment_first=primary.get("g2_segment_first", ()),
         saxs_segments=_saxs_segments(primary),
         two_time=_two_time(_Data("two_time", streams)) if "two_time" in streams else None,
         **{
