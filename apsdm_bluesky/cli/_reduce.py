@@ -1,6 +1,7 @@
 """`apsdm reduce`: the live reduction, of frames that are already there."""
 
 import json
+import os
 import re
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from apsdm_bluesky.config import BeamlineConfig, QMapConfig
-from apsdm_bluesky.errors import ConfigError, ReductionError
+from apsdm_bluesky.errors import ConfigError, ReductionError, StorageError
 
 from ._bins import RINGS, CenterOption, Point, QMapOption, bins_of, point_of
 from ._logs import log_to_file
@@ -46,9 +47,13 @@ def reduce(
     ] = None,
     center: CenterOption = None,
     qmap: QMapOption = None,
-    publish: Annotated[
-        bool, typer.Option("--publish/--no-publish", help="Put the result of a run into the catalogue.")
-    ] = True,
+    no_publish: Annotated[
+        bool, typer.Option("--no-publish", help="Keep the result of a run out of the catalogue.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Also write the result into this XPCS file (HDF5).", show_default=False),
+    ] = None,
     config: ConfigOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -60,16 +65,22 @@ def reduce(
     begin = time.monotonic()
     point = point_of(center)
     bins = _Bins(rings, point, qmap) if rings or point or qmap else None
+    if out is not None and out.exists():
+        raise StorageError(f"{out}: exists already; choose another name")
     with ExitStack() as stack:
         job = _job(source, configured(config, home), bins, stack, as_it_was=config is None)
+        # Kept back until the end: what fails, or is interrupted, leaves nothing in the catalogue.
         documents: list[Document] = []
-        analysis = _analysis(job, documents)
+        analysis = _analysis(job, documents, stack)
         log_to_file(job.settings.folders)
         with _progress(job.frames.frames) as tell:
             acquisition = _reduce(job, analysis, tell)
         report = _report(job, analysis, acquisition)
-        if job.run is not None and publish:
-            report |= _published(job, analysis, documents)
+        publish = job.run is not None and not no_publish
+        if out is not None:
+            _write(job, documents, out, published=publish)
+        if publish:
+            report["processed_uid"] = _publish(job, analysis, documents)
     report["seconds"] = time.monotonic() - begin
     if as_json:
         print(json.dumps(report))
@@ -120,21 +131,24 @@ def _job(
     return replace(job, settings=job.settings.model_copy(update={"reduction": reduction}))
 
 
-def _analysis(job: _Job, documents: "list[Document]") -> "SeriesAnalysis":
-    """Its documents are kept back: what fails, or is interrupted, leaves nothing in the catalogue."""
+def _analysis(job: _Job, documents: "list[Document]", stack: ExitStack) -> "SeriesAnalysis":
     from apsdm_bluesky.callbacks import SeriesAnalysis
     from apsdm_bluesky.qmaps import qmap_chooser
+    from apsdm_bluesky.streaming import Threads
 
     qmap_for = qmap_chooser(job.settings)
     if qmap_for is None:
         raise ConfigError("no q bins are known: give --rings, --qmap, or a --config with reduction.qmap")
     qmap = qmap_for(job.frames.shape)
+    # Nothing is acquired meanwhile: all cores are ours.
+    threads = job.settings.reduction.threads or len(os.sched_getaffinity(0))
     return SeriesAnalysis(
         job.name,
         job.run.frames.start if job.run else {},
         emit=lambda name, document: documents.append((name, document)),
         qmap_for=lambda _shape: qmap,
         config=job.settings.reduction,
+        workers=stack.enter_context(Threads(threads)),
         running=False,
     )
 
@@ -177,7 +191,27 @@ def _report(job: _Job, analysis: "SeriesAnalysis", acquisition: "AcquisitionLedg
     }
 
 
-def _published(job: _Job, analysis: "SeriesAnalysis", documents: "list[Document]") -> dict[str, Any]:
+def _write(job: _Job, documents: "list[Document]", out: Path, *, published: bool) -> None:
+    from apsdm_bluesky.formats import RawRun, run_record, write_xpcs
+
+    start = next(document for name, document in documents if name == "start")
+    names = {document["uid"]: document["name"] for name, document in documents if name == "descriptor"}
+    streams = {names[doc["descriptor"]]: doc["data"] for name, doc in documents if name == "event"}
+    raw = None
+    if job.run is not None:
+        frames = job.run.frames
+        raw = RawRun(start=frames.start, stop=frames.stop, configuration=frames.camera)
+    record = run_record(start, streams, raw)
+    facts = record.provenance
+    facts = replace(
+        facts,
+        identifier=facts.identifier if job.run else job.name,
+        result_uid=facts.result_uid if published else "",
+    )
+    write_xpcs(out, replace(record, provenance=facts))
+
+
+def _publish(job: _Job, analysis: "SeriesAnalysis", documents: "list[Document]") -> str | None:
     from ._past_run import publish
 
     if not publish(job.settings, documents):
@@ -185,7 +219,7 @@ def _published(job: _Job, analysis: "SeriesAnalysis", documents: "list[Document]
             "apsdm: the result is safe in the spool, but not in the catalogue yet; the agent delivers it",
             file=sys.stderr,
         )
-    return {"processed_uid": analysis.uid}
+    return analysis.uid
 
 
 @contextmanager

@@ -146,7 +146,7 @@ def _g2_error(result: MultiTauResult, delay: int | None) -> Floats:
 
 def _jackknife_errors(without: Floats) -> Floats:
     """Standard errors, shape (nt, nq), from values without each group (axis 0), NaN beyond the last one."""
-    groups = np.isfinite(without).any(axis=1)  # (groups, nq)
+    groups: NDArray[np.bool_] = np.isfinite(without).any(axis=1)  # (groups, nq)
     errors = np.full(without.shape[1:], np.nan)
     for i, used in enumerate(groups.T):
         values, n = without[used, :, i], int(used.sum())

@@ -43,8 +43,10 @@ class RunFrames:
 
     Attributes
     ----------
-    start
-        The run's start document.
+    start, stop
+        The run's documents.
+    camera
+        The camera's settings, values by key.
     detector
         The name of the detector.
     ledger
@@ -62,13 +64,14 @@ class RunFrames:
         with _told():
             self.start: dict[str, Any] = dict(run.metadata["start"])
             self._name = f"run {self.start['uid']}"
-            if not run.metadata.get("stop"):
+            self.stop: dict[str, Any] = dict(run.metadata.get("stop") or {})
+            if not self.stop:
                 raise ReductionError(f"{self._name}: is not at its end yet; wait for its stop document")
             self.detector, stream = self._only_detector(run)
             self._pixels = stream[self._key("image")]
             self._events = stream.get(self._key("events"))
             self._indices: NDArray[np.int64] = stream[self._key("frame_index")].read()
-            self._settings = stream.metadata["configuration"][self.detector]["data"]
+            self.camera: dict[str, Any] = stream.metadata["configuration"][self.detector]["data"]
             self.ledger = self._account(run)
         self.shape: tuple[int, int] = self._pixels.shape[1:]
         self.dtype = np.dtype(self._pixels.dtype)
@@ -82,7 +85,7 @@ class RunFrames:
     @property
     def period_s(self) -> float | None:
         """Time between frames [s], as the camera was set."""
-        times = (self._settings.get(self._key(f"cam_{key}")) for key in ("acquire_period", "acquire_time"))
+        times = (self.camera.get(self._key(f"cam_{key}")) for key in ("acquire_period", "acquire_time"))
         return max((float(seconds) for seconds in times if seconds), default=None)
 
     def batches(self, size: int) -> Iterator[Batch]:

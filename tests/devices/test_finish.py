@@ -1,8 +1,6 @@
-"""An acquisition that is ended on purpose: what the detector has sent is expected, and what of it is lost is told."""
+"""An acquisition that is ended on purpose: what was sent is expected, what of it is lost is told."""
 
 import threading
-
-import pytest
 
 from apsdm_bluesky.plans import xpcs_series
 from apsdm_bluesky.sim import DetectorProcess

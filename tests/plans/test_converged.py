@@ -2,9 +2,8 @@
 
 import threading
 
-import numpy as np
 import pytest
-from bluesky.utils import FailedStatus, RunEngineInterrupted
+from bluesky.utils import RunEngineInterrupted
 
 from apsdm_bluesky.callbacks import StreamReducer
 from apsdm_bluesky.config import ReductionConfig
