@@ -1,6 +1,6 @@
 """The levels of multi-tau for frames, or level frames, that come with all their pixels."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ._dense_loops import NARROW, TILE
 from ._dense_plan import Clocks, Slots
 from ._dense_state import Runs, runs_of, zero_state
-from ._dense_tiles import push_tiles
+from ._dense_tiles import adopt_rows, push_tiles
 from ._workers import Workers
 
 # Rows taken through the levels at a time: with fewer, reading and writing the sums takes longer than adding
@@ -35,7 +35,7 @@ class DenseLevels:
     ) -> None:
         self._delays_per_level, self._first_lag = delays_per_level, first_lag
         self._tiles = -(-len(pixels) // TILE)
-        self._npix = len(pixels)
+        self._npix, self.places = len(pixels), self._tiles * TILE
         self.runs, self._of_rows = runs_of(pixels), runs_of(np.arange(len(pixels)))
         self._workers = workers
         self.clocks = Clocks(delays_per_level, first_lag)
@@ -49,6 +49,61 @@ class DenseLevels:
         """Add frames of a level, shape (n, npix): sums of 2^level frames at the used pixels."""
         self._push(level, slots, rows, self._of_rows)
 
+    def adopt(
+        self,
+        frames: int,
+        last_rows: Callable[[int, int], tuple[Slots, NDArray[np.uint32]]],
+        levels: int,
+        added: NDArray[np.uint32],
+    ) -> None:
+        """Know of frames that were correlated elsewhere in the lowest levels, but for the products.
+
+        Parameters
+        ----------
+        frames
+            The frame that comes next.
+        last_rows
+            Of a level, gives up to so many last frames, (n, npix).
+        levels
+            How many levels.
+        added
+            Shape (npix,): the counts since the last frame that is known.
+        """
+        counts = np.zeros(self.places, np.uint32)
+        counts[: self._npix] = added
+        before = self._incomplete(levels)
+        for level in range(levels):
+            self.clocks[level].skip_to(frames >> level)
+            self._adopt_rows(level, last_rows(level, 2 * self._delays_per_level)[1])
+        for level, (old, new) in enumerate(zip(before, self._incomplete(levels), strict=True)):
+            total = self.state.total[level]
+            total += counts.reshape(-1, TILE) + old - new
+
+    def _adopt_rows(self, level: int, rows: NDArray[np.uint32]) -> None:
+        state, runs = self.state, self._of_rows
+        rows.flags.writeable = False
+        self._run(lambda begin, end: adopt_rows(begin, end, rows, runs, level, state))
+
+    def _incomplete(self, levels: int) -> list[NDArray[np.uint32]]:
+        """For each level, the counts of the frames at the end that do not make up one of its frames."""
+        found = [np.zeros((self._tiles, TILE), np.uint32)]
+        for level in range(levels - 1):
+            odd = self.clocks[level].next % 2
+            found.append(found[-1] + self._history(level)[:, -1] if odd else found[-1])
+        return found
+
+    def _history(self, level: int) -> NDArray[np.uint32]:
+        """A level's last frames, (tiles, 2d, TILE)."""
+        state = self.state
+        is_wide = (state.peak[level] > NARROW)[:, np.newaxis, np.newaxis]
+        return np.where(is_wide, state.wide[level], state.narrow[level])
+
+    def _run(self, task: Callable[[int, int], None]) -> None:
+        """Call the task for parts of the tiles: (first, last + 1)."""
+        parts = min(self._tiles, self._workers.threads * PARTS)
+        edges = np.linspace(0, self._tiles, parts + 1).astype(int).tolist()
+        self._workers.run(lambda part: task(edges[part], edges[part + 1]), parts)
+
     def _push(self, level: int, slots: Slots, rows: NDArray[Any], runs: Runs) -> None:
         while len(slots):
             n = self.clocks.fitting(level, slots, CHUNK)
@@ -61,11 +116,7 @@ class DenseLevels:
         chunk = np.ascontiguousarray(rows).view()
         chunk.flags.writeable = False
         state, first_lag = self.state, self._first_lag
-        parts = min(self._tiles, self._workers.threads * PARTS)
-        edges = np.linspace(0, self._tiles, parts + 1).astype(int).tolist()
-        self._workers.run(
-            lambda part: push_tiles(edges[part], edges[part + 1], chunk, runs, plan, state, first_lag), parts
-        )
+        self._run(lambda begin, end: push_tiles(begin, end, chunk, runs, plan, state, first_lag))
 
     def pairs(self) -> NDArray[np.int64]:
         """The valid pairs of each lag, in the order of the rows of sums."""
@@ -75,22 +126,18 @@ class DenseLevels:
         """Shape (npix,): the counts of each pixel."""
         return self._in_order(self.state.total[0]).astype(np.uint64)
 
-    def highest_total(self) -> int:
-        """The highest of them."""
-        return int(self.state.total[0].max())
-
-    def lag_sums(self, level: int, row: int) -> tuple[NDArray[np.float64], ...]:
+    def lag_sums(self, level: int, row: int, extra: NDArray[np.uint64]) -> tuple[NDArray[np.float64], ...]:
         """Sums of x_n x_(n+lag), of x_n and of x_(n+lag), shape (npix,): x are the level's sums of frames."""
         state, d = self.state, self._delays_per_level
         lag = int(self.clocks[level].lags[row if level == 0 else row % d])
         unit, j = divmod(row, d)
-        history = np.where(
-            (state.peak[level] > NARROW)[:, None, None], state.wide[level], state.narrow[level]
-        )
-        tail = history[:, 2 * d - lag :].sum(axis=1, dtype=np.uint32)
+        tail = self._history(level)[:, 2 * d - lag :].sum(axis=1, dtype=np.uint32)
         total = state.total[level]
+        products = state.low[unit, :, j] + state.high[unit, :, j]
+        if row < len(extra):
+            products += extra[row].reshape(products.shape)
         sums = (
-            state.low[unit, :, j] + state.high[unit, :, j],
+            products,
             total - state.no_later[unit, :, j] - tail,
             total - state.no_earlier[unit, :, j],
         )

@@ -79,6 +79,12 @@ class Clock:
         missing = np.diff(slots, prepend=self.next - 1) - 1
         return len(self.came) - 1 + np.cumsum(np.minimum(missing, len(self.came)) + 1)
 
+    def skip_to(self, slot: int) -> None:
+        """Frames up to this slot have come elsewhere, without a gap, as had those in the history."""
+        self.pairs += slot - self.next
+        self.next = slot
+        self.came[:] = True
+
     def tick(self, slots: Slots) -> tuple[NDArray[np.int64], "_Found", Slots, NDArray[np.int64]]:
         """Take frames.
 

@@ -196,6 +196,20 @@ recall: Any = njit(cache=True, nogil=True)(_recall)
 remember: Any = njit(cache=True, nogil=True)(_remember)
 
 
+def _adopt_rows(
+    first_tile: int, last_tile: int, rows: NDArray[np.uint32], runs: Runs, level: int, state: State
+) -> None:
+    """Make rows (n, npix) a level's last frames."""
+    history = state.narrow.shape[2]
+    last, peaks = np.zeros(history * TILE, np.uint32), np.empty(TILE, np.uint32)
+    for tile in range(first_tile, last_tile):
+        load(rows, np.arange(len(rows)), runs, tile, last, history - len(rows))
+        remember(state, level, tile, last, 0, peaks)
+
+
+adopt_rows: Any = njit(cache=True, nogil=True)(_adopt_rows)
+
+
 def _note_missing(state: State, plan: Plan, step: int, tile: int, rows: Rows) -> None:
     """Add up the frames without an earlier, and those without a later partner."""
     for i in range(plan.unmatched_offsets[step], plan.unmatched_offsets[step + 1]):

@@ -60,14 +60,25 @@ def zero_sums(rows: int, cells: Cells) -> CellSums:
 
 
 def _take_lag(
-    state: State, tile: int, row: int, pairs: int, level: int, tail: NDArray[np.uint32], values: Floats
+    state: State,
+    extra: NDArray[np.uint64],
+    tile: int,
+    row: int,
+    pairs: int,
+    level: int,
+    tail: NDArray[np.uint32],
+    values: Floats,
 ) -> None:
     """Values (4, TILE): sums of products, of x_n and of x_(n+lag), and G2 / (IP IF), -1 where dark."""
     low, high = lag_sums(state.low, tile, 0, row), lag_sums(state.high, tile, 0, row)
     no_later, no_earlier = lag_sums(state.no_later, tile, 0, row), lag_sums(state.no_earlier, tile, 0, row)
     total = state.total[level, tile]
     products, past, future, ratio = values[0], values[1], values[2], values[3]
-    if state.spilled[level, tile]:
+    if row < len(extra):
+        more = extra[row, tile * TILE : (tile + 1) * TILE]
+        for p in range(TILE):
+            products[p] = np.float64(low[p] + high[p] + more[p])
+    elif state.spilled[level, tile]:
         for p in range(TILE):
             products[p] = np.float64(low[p] + high[p])
     else:
@@ -123,7 +134,13 @@ add_to_cells: Any = njit(cache=True, nogil=True)(_add_to_cells)
 
 
 def _sum_unit(
-    state: State, unit: int, lag: int, pairs: NDArray[np.int64], cells: Cells, sums: CellSums
+    state: State,
+    extra: NDArray[np.uint64],
+    unit: int,
+    lag: int,
+    pairs: NDArray[np.int64],
+    cells: Cells,
+    sums: CellSums,
 ) -> None:
     """Add up the d lags of a unit, from `lag` on; pairs (d,)."""
     level, history = max(unit - 1, 0), state.narrow.shape[2]
@@ -140,7 +157,7 @@ def _sum_unit(
                     add_flat(tail, state.narrow[level, tile, history - added], 0)
             if pairs[j] > 0:
                 row = unit * len(pairs) + j
-                take_lag(state, tile, row, pairs[j], level, tail, values)
+                take_lag(state, extra, tile, row, pairs[j], level, tail, values)
                 add_to_cells(cells, tile, row, values, sums)
 
 
@@ -148,15 +165,25 @@ sum_unit: Any = njit(cache=True, nogil=True)(_sum_unit)
 
 
 def read_sums(
-    state: State, pairs: Sequence[NDArray[np.int64]], first_lag: int, cells: Cells, workers: Workers
+    state: State,
+    extra: NDArray[np.uint64],
+    pairs: Sequence[NDArray[np.int64]],
+    first_lag: int,
+    cells: Cells,
+    workers: Workers,
 ) -> CellSums:
-    """The sums of every lag; pairs: for each level, the valid pairs of its lags.
+    """The sums of every lag. Each part sums whole lags, in the order of the pixels: threads do not show.
 
-    Each part sums whole lags, in the order of the pixels: the number of threads does not show.
+    Parameters
+    ----------
+    extra
+        Shape (m, n): sums of products that come in addition to the state's first m rows.
+    pairs
+        For each level, the valid pairs of its lags.
     """
     delays = state.low.shape[2]
     units = [(0, first_lag, pairs[0][:delays]), (1, first_lag + delays, pairs[0][delays:])] if pairs else []
     units += [(level + 1, first_lag + delays, of_level) for level, of_level in enumerate(pairs) if level]
     sums = zero_sums(len(units) * delays, cells)
-    workers.run(lambda part: sum_unit(state, *units[part], cells, sums), len(units))
+    workers.run(lambda part: sum_unit(state, extra, *units[part], cells, sums), len(units))
     return sums

@@ -1,6 +1,6 @@
 """Multi-tau correlation of frames that arrive in batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,12 @@ from apsdm_bluesky.errors import ReductionError
 from apsdm_bluesky.model import Batch, EventBatch, FrameBatch
 
 from ._checks import check_events, flat_frames
-from ._dense_frames import highest_count, spread_events, unsigned_chunks
-from ._dense_levels import CHUNK, DenseLevels
+from ._dense_frames import highest_count
 from ._g2 import Delays, G2Averages, MultiTauResult, rows_at
 from ._g2_segments import SegmentedG2, Segments, Snapshot
 from ._g2_sums import CellSums, read_sums
 from ._kernels import add_to_image
+from ._multitau_levels import Levels
 from ._qmap import QMap
 from ._scheme import Definition, first_lag, scheme
 from ._workers import OneThread, Workers
@@ -94,12 +94,10 @@ class MultiTau:
         if segment_frames < 0:
             raise ReductionError(f"segments of {segment_frames} frames: give 1 or more, 0 for none")
         self._qmap, self._pixels = qmap, qmap.pixels
-        self._places = np.full(qmap.mask.size, -1, np.int32)
-        self._places[self._pixels] = np.arange(len(self._pixels))
         self._delays_per_level, self._first_lag = delays_per_level, first_lag(definition)
         self._workers = workers or OneThread()
         self._averages = G2Averages(qmap, groups, definition)
-        self._levels = DenseLevels(self._pixels, delays_per_level, self._first_lag, self._workers)
+        self._levels = Levels(self._pixels, qmap.shape, delays_per_level, self._first_lag, self._workers)
         self._segments = Segments(segment_frames) if segment_frames else None
         # No pixel's total is above this.
         self._highest_total = 0
@@ -127,12 +125,12 @@ class MultiTau:
         flat = flat_frames(batch, self._qmap.shape, self._last)
         highest = 2 ** (8 * flat.dtype.itemsize) - 1
         if flat.dtype.kind == "i" or flat.dtype.itemsize > 2:
-            highest = highest_count(flat, self._pixels, self._levels.runs, self._workers)
+            highest = highest_count(flat, self._pixels, self._levels.dense.runs, self._workers)
         self._check_totals(highest * len(flat), lambda: _sums_at(flat, self._pixels))
         indices = batch.indices.astype(np.int64)
-        for start, counts in enumerate(unsigned_chunks(flat, CHUNK)):
-            chunk = counts if counts.itemsize <= 4 else counts.astype(np.uint32)
-            self._add(indices[start * CHUNK :][: len(chunk)], chunk, self._levels.push_frames)
+        for part in self._parts(indices):
+            self._levels.push_frames(indices[part], flat[part])
+            self._count(indices[part])
 
     def _push_events(self, batch: EventBatch) -> None:
         highest = check_events(batch, self._qmap.shape, self._last)
@@ -144,8 +142,10 @@ class MultiTau:
 
         self._check_totals(highest * len(batch.words), sums)
         indices = batch.indices.astype(np.int64)
-        for start, rows in spread_events(batch, self._places, len(self._pixels), self._workers):
-            self._add(indices[start : start + len(rows)], rows, lambda s, r: self._levels.push_rows(0, s, r))
+        for part in self._parts(indices):
+            offsets = batch.offsets[part.start : part.stop + 1]
+            self._levels.push_events(indices[part], batch.words, offsets)
+            self._count(indices[part])
 
     def _check_totals(self, most: int, sums: Callable[[], NDArray[np.uint64]]) -> None:
         """Refuse a batch that would bring a pixel's total beyond `MAX_TOTAL`.
@@ -158,12 +158,12 @@ class MultiTau:
             What it adds to each pixel exactly; asked for where the bound is not enough.
         """
         if self._highest_total + most > MAX_TOTAL:
-            self._highest_total = self._levels.highest_total()
+            self._highest_total = int(self._totals().max())
         if self._highest_total + most <= MAX_TOTAL:
             self._highest_total += most
             return
         added = sums()
-        totals = self._levels.totals() + added
+        totals = self._totals() + added
         if int(totals.max()) > MAX_TOTAL:
             y, x = divmod(int(self._pixels[int(np.argmax(added))]), self._qmap.shape[1])
             raise ReductionError(
@@ -172,22 +172,24 @@ class MultiTau:
             )
         self._highest_total = int(totals.max())
 
-    def _add(
-        self,
-        indices: NDArray[np.int64],
-        rows: NDArray[np.unsignedinteger],
-        push: Callable[[NDArray[np.int64], NDArray[np.unsignedinteger]], None],
-    ) -> None:
-        """Add frames, with a snapshot wherever a segment ends."""
-        while len(indices):
-            n = len(indices)
+    def _totals(self) -> NDArray[np.uint64]:
+        self._levels.update()
+        return self._levels.dense.totals()
+
+    def _parts(self, indices: NDArray[np.int64]) -> Iterator[slice]:
+        """The frames in parts that each lie in one segment; a snapshot is taken before the first of one."""
+        start = 0
+        while start < len(indices):
+            stop = len(indices)
             if self._segments is not None:
-                if indices[0] >= self._segments.end:
-                    self._segments.begin(int(indices[0]), self._snapshot(self._sums()))
-                n = int(np.searchsorted(indices, self._segments.end))
-            push(indices[:n], rows[:n])
-            self._frames, self._last = self._frames + n, int(indices[n - 1])
-            indices, rows = indices[n:], rows[n:]
+                if indices[start] >= self._segments.end:
+                    self._segments.begin(int(indices[start]), self._snapshot(self._sums()))
+                stop = int(np.searchsorted(indices, self._segments.end))
+            yield slice(start, stop)
+            start = stop
+
+    def _count(self, indices: NDArray[np.int64]) -> None:
+        self._frames, self._last = self._frames + len(indices), int(indices[-1])
 
     def result(self) -> MultiTauResult:
         """g2 so far. Without a delay (fewer than two frames; scikit-beam: no frame) arrays of length 0."""
@@ -196,19 +198,29 @@ class MultiTau:
 
     def pixel_sums(self) -> PixelSums:
         """G2, IP and IF of every used pixel so far: 24 bytes a pixel and delay."""
+        self._levels.update()
         delays = self._delays()
         found = [np.full((len(delays.frames), len(self._pixels)), np.nan) for _ in range(3)]
+        products = self._levels.event_products()
         for i in np.flatnonzero(delays.pairs):
-            sums = self._levels.lag_sums(int(delays.levels[i]), int(delays.rows[i]))
-            pairs, scale = float(delays.pairs[i]), 0.5 ** int(delays.levels[i])
-            for values, lag_sum, factor in zip(found, sums, (scale**2, scale, scale), strict=True):
-                values[i] = lag_sum / pairs * factor
+            row, level = int(delays.rows[i]), int(delays.levels[i])
+            sums = self._levels.dense.lag_sums(level, row, products)
+            for values, lag_sum, scale in zip(found, sums, (0.25, 0.5, 0.5), strict=True):
+                values[i] = lag_sum * scale**level / delays.pairs[i]
         G2, IP, IF = found
         return PixelSums(delays=delays.frames, pixels=self._pixels, G2=G2, IP=IP, IF=IF)
 
     def _sums(self) -> CellSums:
-        pairs = [clock.pairs for clock in self._levels.clocks]
-        return read_sums(self._levels.state, pairs, self._first_lag, self._averages.cells, self._workers)
+        self._levels.update()
+        dense = self._levels.dense
+        return read_sums(
+            dense.state,
+            self._levels.event_products(),
+            [clock.pairs for clock in dense.clocks],
+            self._first_lag,
+            self._averages.cells,
+            self._workers,
+        )
 
     def _delays(self) -> Delays:
         """Every delay shorter than the series."""
@@ -216,14 +228,14 @@ class MultiTau:
         listed = list(scheme(self._last + 1, d, self._first_lag))
         levels, numbers, lags = np.array(listed, np.int64).reshape(-1, 3).T
         rows = np.where(levels == 0, numbers, (levels + 1) * d + numbers)
-        pairs = self._levels.pairs()
+        pairs = self._levels.dense.pairs()
         return Delays(
             frames=lags << levels, levels=levels, pairs=rows_at(pairs, rows).astype(np.int64), rows=rows
         )
 
     def _snapshot(self, sums: CellSums) -> Snapshot:
         return Snapshot(
-            frames=self._frames, pairs=self._levels.pairs(), sums=self._averages.static_sums(sums)
+            frames=self._frames, pairs=self._levels.dense.pairs(), sums=self._averages.static_sums(sums)
         )
 
     def _segmented(self, sums: CellSums, delays: Delays) -> SegmentedG2 | None:
