@@ -69,12 +69,26 @@ def _count_bits(_context: Any, number: Any) -> Any:
     return number(number), lambda _, builder, __, args: builder.ctpop(args[0])
 
 
+def _find_filled(fours: NDArray[np.uint64], filled: NDArray[np.uint16], place: NDArray[np.intp]) -> int:
+    """How many words have a bit; writes them and where they are."""
+    number = 0
+    for k in range(len(fours)):
+        if fours[k]:
+            for m in range(4):
+                bits = np.uint16(fours[k] >> np.uint64(16 * m))
+                filled[number] = bits
+                place[number] = 4 * k + m
+                number += int(bits != 0)
+    return number
+
+
 def _add_common(
-    a: Planes, b: Planes, words: Range, i: Range, j: Range, shift: int, sums: NDArray[np.uint16]
+    a: NDArray[np.uint64], b: Planes, words: Range, i: Range, j: Range, shift: int, sums: NDArray[np.uint16]
 ) -> None:
     """Add the bits that a[i] and b[:, j] have in common, times 2^shift, to ``sums[i, j]``.
 
-    Shapes: a (nrows, nwords), b (nwords, nrows), sums (ni, nj).
+    Shapes: a (nrows, nwords / 4), four words in one; b (nwords, nrows); sums (ni, nj). Ranges of words begin
+    and end at multiples of four.
 
     Words of `a` without a bit cost next to nothing.
     """
@@ -87,12 +101,7 @@ def _add_common(
         part = min(_WORDS, words[1] - begin)
         others[:part] = b[begin : begin + part, j[0] : j[1]]
         for k in range(i[1] - i[0]):
-            number = 0
-            for word in range(part):
-                bits = a[i[0] + k, begin + word]
-                filled[number] = bits
-                place[number] = word
-                number += int(bits != 0)
+            number = find_filled(a[i[0] + k, begin // 4 : (begin + part) // 4], filled, place)
             out = sums[k]
             fours = number // 4 * 4
             for m in range(0, fours, 4):
@@ -117,11 +126,11 @@ def _add_common(
 
 
 def _multiply_planes(
-    by_row: Planes, by_word: Planes, words: Range, step: int, i: Range, j: Range
+    by_row: NDArray[np.uint64], by_word: Planes, words: Range, step: int, i: Range, j: Range
 ) -> Products:
     """Sums of the products of the rows i and j over some words, shape (ni, nj).
 
-    Shapes: by_row (p, nrows, nwords); by_word, the same planes, (p, nwords, nrows). The sums over `step`
+    Shapes: by_row (p, nrows, nwords / 4); by_word, the same planes, (p, nwords, nrows). The sums over `step`
     words must fit 16 bits. Of two planes the higher, whose words are emptier, is always the one whose words
     may be skipped.
     """
@@ -162,6 +171,7 @@ def _add_scaled(
 add_frames: Any = njit(cache=True, nogil=True)(_add_frames)
 add_events: Any = njit(cache=True, nogil=True)(_add_events)
 pack_planes: Any = njit(cache=True, nogil=True)(_pack_planes)
+find_filled: Any = njit(cache=True, nogil=True)(_find_filled)
 add_common: Any = njit(cache=True, nogil=True)(_add_common)
 multiply_planes: Any = njit(cache=True, nogil=True)(_multiply_planes)
 add_scaled: Any = njit(cache=True, nogil=True)(_add_scaled)

@@ -10,8 +10,8 @@ from apsdm_bluesky.errors import ReductionError
 
 from ._qmap import QMap
 
-# Pixels in a word of a bit-plane: static bins begin at multiples of it, zeros fill what is between.
-_WORD = 16
+# Pixels in four words of a bit-plane: static bins begin at multiples of it, zeros fill what is between.
+_WORD = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

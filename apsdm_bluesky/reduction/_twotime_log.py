@@ -63,11 +63,11 @@ class MultiTauTwoTimeResult:
 class MultiTauTwoTime:
     """C2 against age at multi-tau delays: what `TwoTime` computes, along a few of its diagonals only.
 
-    For a delay k * 2^l of the multi-tau scheme, every pair (i, i + k) of level l's frames, which are sums of
-    2^l, has the C2 of `TwoTime`. It counts in the age row of the pair's middle, where values are averaged:
-    the time-resolved correlation of Cipelletti et al., J. Phys.: Condens. Matter 15 (2003) S257, at the delays of
-    a multi-tau correlator. The width of the age rows is the smallest power of two of frames with which `rows`
-    are enough. Frames that are missing have no pairs.
+    For a delay k * 2^l of the multi-tau scheme, every pair (i, i + k) of level l's frames, which are sums
+    of 2^l, has the C2 of `TwoTime`. It counts in the age row of the pair's middle, where values are averaged:
+    the time-resolved correlation of Cipelletti et al., J. Phys.: Condens. Matter 15 (2003) S257, at the
+    delays of a multi-tau correlator. The width of the age rows is the smallest power of two of frames with
+    which `rows` are enough. Frames that are missing have no pairs.
 
     Memory: 2 * `delays_per_level` frames of 4 bytes a pixel of the bins and level, log2(N) levels, whatever
     the number of frames N; three times that while a batch is pushed.

@@ -41,7 +41,7 @@ def correlate(
     rows
         n arrays of the bin's columns.
     columns
-        Shape (m + 1,): where its static bins begin, multiples of 16 from 0 on; zeros fill the rest.
+        Shape (m + 1,): where its static bins begin, multiples of 64 from 0 on; zeros fill the rest.
     sizes
         Shape (m,): pixels of the static bins.
     """
@@ -98,11 +98,12 @@ def by_planes(rows: list[Counts], brightest: int, workers: Workers) -> _Multiply
     if sum(part * (0.5 + bit) for bit, part in enumerate(filled)) > _MAX_PLANE_PAIRS:
         return None
 
-    step = max(_HALF // (_WORD * highest**2), 1) if brightest * highest > _HALF else by_row.shape[2]
+    fours = by_row.view(np.uint64)  # the machine's own order of bytes: least first
+    step = max(_HALF // (4 * _WORD * highest**2), 1) * 4 if brightest * highest > _HALF else by_row.shape[2]
 
     def multiply(first: Range, second: Range, columns: Range) -> NDArray[np.float64]:
         words = (columns[0] // _WORD, columns[1] // _WORD)
-        products: NDArray[np.float64] = multiply_planes(by_row, by_word, words, step, first, second)
+        products: NDArray[np.float64] = multiply_planes(fours, by_word, words, step, first, second)
         return products
 
     return multiply

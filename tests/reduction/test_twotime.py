@@ -294,7 +294,7 @@ def test_signed_frames_and_a_change_of_dtype():
 
 def test_the_layout_pads_static_bins_to_words():
     layout = Layout.of(QMAP, [2])
-    assert (layout.columns % 16 == 0).all()
+    assert (layout.columns % 64 == 0).all()
     assert np.sort(layout.pixels).tolist() == np.flatnonzero(QMAP.dynamic == 2).tolist()
     assert layout.sizes.tolist() == [np.count_nonzero(QMAP.static == s) for s in (3, 4)]
     for k in range(2):
