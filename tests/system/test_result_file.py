@@ -32,7 +32,8 @@ def test_pyxpcsviewer_shows_what_the_catalogue_holds(file, demo, beamline):
     np.testing.assert_array_equal(seen.saxs_1d["Iq"][0], primary["saxs"].read()[0])
     np.testing.assert_array_equal(seen.Int_t[1], primary["total"].read()[0])
     np.testing.assert_array_equal(seen.dqmap, qmap["dynamic_map"].read()[0])
-    np.testing.assert_allclose(seen.t_el, primary["delays"].read()[0] * 0.001)
+    period = result.metadata["start"]["frame_period_s"]
+    np.testing.assert_allclose(seen.t_el, primary["delays"].read()[0] * period)
     image = primary["sum_image"].read()[0] / seen.Int_t.shape[1]
     np.testing.assert_allclose(seen.saxs_2d, image, rtol=1e-6)
 
