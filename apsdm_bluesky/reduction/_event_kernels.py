@@ -148,7 +148,7 @@ def link_new(
         last[place] = n
         sums[place] += event & _PIECE
         window[np.uintp((event >> _TIME_SHIFT) & _TIME_MASK) + np.uintp(reach + 1)] = n
-    return np.int64(n)
+    return int(n)
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -187,7 +187,7 @@ def link_tile(
     for place in range(len(totals)):
         totals[place] += sums[place]
         highest = max(highest, sums[place])
-    return n, np.int64(highest)
+    return n, int(highest)
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -298,4 +298,4 @@ def sum_rows(
         for place in range(len(row)):
             highest = max(highest, pixels[place])
             row[place] = pixels[place]
-    return np.int64(highest)
+    return int(highest)

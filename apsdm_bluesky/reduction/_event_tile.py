@@ -128,7 +128,7 @@ class Tile:
         self.sum_rows(level, first, rows[:, self.begin : self.end], scratch)
 
     def sum_rows(self, level: int, first: int, rows: Rows, scratch: Scratch) -> int:
-        """Fill in rows (n, npix of the tile) of a level, from time first * 2^level on, from the scratch's chain.
+        """Fill in rows (n, npix of the tile) of a level, from its frame `first` on, from the scratch's chain.
 
         Returns the highest sum: it may not have fitted the rows' dtype.
         """
