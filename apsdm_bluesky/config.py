@@ -20,10 +20,12 @@ __all__ = [
     "Overflow",
     "QMapConfig",
     "ReductionConfig",
+    "RoiConfig",
     "ServerConfig",
     "SimulationConfig",
     "StateFolders",
     "StreamGroupConfig",
+    "TwoTimeConfig",
     "faults_of",
     "load_config",
 ]
@@ -143,11 +145,43 @@ class QMapConfig(_Model):
         )
 
 
+class RoiConfig(_Model):
+    """A rectangle of pixels whose counts are told against time."""
+
+    x: Annotated[int, Field(ge=0)] = Field(description="first column [px]")
+    y: Annotated[int, Field(ge=0)] = Field(description="first row [px]")
+    width: Annotated[int, Field(ge=1)] = Field(description="columns [px]")
+    height: Annotated[int, Field(ge=1)] = Field(description="rows [px]")
+
+
+class TwoTimeConfig(_Model):
+    """The two-time correlation, where it is asked for."""
+
+    bins: tuple[Annotated[int, Field(ge=1)], ...] = Field((), description="dynamic bins, from 1; none: off")
+    memory_mb: Positive = Field(
+        256, description="for counts and matrices: it sets how fine the time bins are"
+    )
+
+
 class ReductionConfig(_Model):
     """What is computed while frames arrive."""
 
     qmap: QMapConfig | None = Field(None, description="default: rings about the simulated beam centre")
     delays_per_level: Annotated[int, Field(ge=2)] = 4
+    definition: Literal["boost-corr", "scikit-beam"] = Field(
+        "boost-corr", description="whose delays and normalisation g2 has"
+    )
+    model: Literal["single", "stretched"] = Field(
+        "single", description="of the decays that are fitted: one exponential, or a stretched one"
+    )
+    segment_frames: Annotated[int, Field(ge=0)] = Field(
+        0, description="length of the time segments that g2 is also given for; 0: none"
+    )
+    rois: dict[str, RoiConfig] = Field({}, description="regions of interest, by name")
+    two_time: TwoTimeConfig = TwoTimeConfig()
+    threads: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="for the correlation; default: half of the cores that the process may use"
+    )
     interval_s: Positive = Field(1.0, description="seconds between running results")
     on_overflow: Overflow = Field(
         "drop",

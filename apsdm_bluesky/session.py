@@ -18,6 +18,7 @@ from apsdm_bluesky.errors import AcquisitionError, ServiceError, StorageError
 from apsdm_bluesky.qmaps import QMapFor, dynamic_bins, qmap_chooser
 from apsdm_bluesky.sim import DetectorProcess, isolate_epics
 from apsdm_bluesky.spool import Delivery, Spool
+from apsdm_bluesky.streaming import Threads, limit_arenas
 from apsdm_bluesky.tiled_config import connect, server_key, server_uri
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Session:
             raise
 
     def _open(self) -> None:
+        limit_arenas()
         qmap_for = qmap_chooser(self.config)  # first: a file that cannot be used is told at once
         if self.config.simulation is not None:
             isolate_epics()  # before anything loads an EPICS library
@@ -92,7 +94,8 @@ class Session:
             name: self._device(name, detector) for name, detector in self.config.detectors.items()
         }
         self.RE = self._run_engine()
-        self.reducers = self._subscribe(qmap_for)
+        workers = self._resources.enter_context(Threads(self.config.reduction.threads))
+        self.reducers = self._subscribe(qmap_for, workers)
         self._resources.callback(self._finish_reductions)
 
     @cached_property
@@ -201,7 +204,7 @@ class Session:
             scan_id_source=partial(next_scan_id, self.config.folders.root / "scan_id"),
         )
 
-    def _subscribe(self, qmap_for: QMapFor | None) -> dict[str, StreamReducer]:
+    def _subscribe(self, qmap_for: QMapFor | None, workers: Threads) -> dict[str, StreamReducer]:
         writer = CatalogWriter(self._spool, self._delivery)
         self.RE.subscribe(writer)  # first: what is not on disk does not exist
         self.RE.subscribe(GlobusArchiver(self._spool))
@@ -217,6 +220,7 @@ class Session:
                 qmap_for=qmap_for,
                 config=self.config.reduction,
                 live=live.get(name),
+                workers=workers,
             )
             for name, device in self.devices.items()
         }

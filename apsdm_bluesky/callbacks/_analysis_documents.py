@@ -1,5 +1,6 @@
 """What the documents of an analysis run hold."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -11,7 +12,18 @@ from numpy.typing import NDArray
 
 from apsdm_bluesky.config import ReductionConfig
 from apsdm_bluesky.model import AcquisitionLedger, ConsumerLedger
-from apsdm_bluesky.reduction import MultiTauResult, QMap, SeriesResult, multitau_delays
+from apsdm_bluesky.reduction import (
+    DecayFit,
+    MultiTauResult,
+    QMap,
+    QualityResult,
+    RoiStatsResult,
+    SaxsResult,
+    SegmentedG2,
+    SeriesResult,
+    TwoTimeResult,
+    multitau_delays,
+)
 from apsdm_bluesky.streaming import AcquisitionInfo
 
 # Metadata of the raw run that its analysis repeats, so that a search finds both.
@@ -23,7 +35,16 @@ UNITS = {
     "delays": "frames",
     "gamma": "1/frame",
     "gamma_err": "1/frame",
+    "centroid": "px",
+    "first": "frames",
+    "distance_m": "m",
+    "pixel_size_m": "m",
+    "energy_kev": "keV",
+    "phi": "degree",
+    "static_phi": "degree",
     "saxs": "counts/pixel/frame",
+    "saxs_segments": "counts/pixel/frame",
+    "sums": "counts",
     "total": "counts",
     "iqt": "counts/pixel/frame",
 }
@@ -58,12 +79,23 @@ def mask_data(qmap: QMap, hot: NDArray[np.bool_]) -> dict[str, Any]:
         "static_q": qmap.static_q,
         "q_unit": qmap.unit,
         "qmap_sha256": qmap.hash,
+        "center": np.array(qmap.center),
+        **_geometry_data(qmap),
     }
+
+
+def _geometry_data(qmap: QMap) -> dict[str, Any]:
+    """What is known of it."""
+    known: dict[str, Any] = {"phi": qmap.phi, "static_phi": qmap.static_phi}
+    if qmap.geometry is not None:
+        keys = ("distance_m", "energy_kev", "pixel_size_m", "rotations")
+        known |= {key: getattr(qmap.geometry, key) for key in keys}
+    return {key: value for key, value in known.items() if value is not None}
 
 
 def running_data(running: MultiTauResult, expected: int, config: ReductionConfig) -> dict[str, Any]:
     """Padded with NaN (delays: 0) to the whole series' length, as every event has one shape."""
-    length = len(multitau_delays(expected, config.delays_per_level))
+    length = len(multitau_delays(expected, config.delays_per_level, config.definition))
     missing = length - len(running.delays)
     pad = ((0, missing), (0, 0))
     return {
@@ -75,7 +107,7 @@ def running_data(running: MultiTauResult, expected: int, config: ReductionConfig
 
 
 def result_data(result: SeriesResult) -> dict[str, Any]:
-    multitau, decays = result.multitau, result.decays
+    multitau = result.multitau
     return {
         "frames": multitau.frames,
         "q": result.qmap.q,
@@ -85,21 +117,66 @@ def result_data(result: SeriesResult) -> dict[str, Any]:
         "pairs": multitau.pairs,
         "g2": multitau.g2,
         "g2_err": multitau.g2_err,
-        "gamma": decays.gamma,
-        "gamma_err": decays.gamma_err,
-        "contrast": decays.contrast,
-        "baseline": decays.baseline,
-        "diffusion": decays.diffusion,
-        "diffusion_err": decays.diffusion_err,
-        "saxs": result.saxs.intensity,
-        "static_q": result.qmap.static_q,
-        "sum_image": result.saxs.sum_image,
+        **_segment_data(multitau.segments),
+        **_decay_data(result.decays),
+        **_saxs_data(result.saxs),
         "frame_index": result.stats.indices,
         "total": result.stats.total,
+        "centroid": result.stats.centroid,
         "iqt": result.stats.iqt,
         "iqt_first": result.stats.iqt_first,
         "iqt_frames": result.stats.iqt_frames,
         "result_sha256": result.sha256,
+    }
+
+
+def _segment_data(segments: SegmentedG2 | None) -> dict[str, Any]:
+    if segments is None:
+        return {}
+    return {
+        "g2_segments": segments.g2,
+        "g2_segment_first": segments.first,
+        "g2_segment_frames": segments.frames,
+    }
+
+
+def _decay_data(decays: DecayFit) -> dict[str, Any]:
+    names = [item.name for item in dataclasses.fields(DecayFit) if item.name not in ("q", "reasons")]
+    return {**{name: getattr(decays, name) for name in names}, "reasons": json.dumps(decays.reasons)}
+
+
+def _saxs_data(saxs: SaxsResult) -> dict[str, Any]:
+    return {
+        "saxs": saxs.intensity,
+        "static_q": saxs.static_q,
+        "saxs_segments": saxs.segments,
+        "saxs_segment_first": saxs.segment_first,
+        "saxs_segment_frames": saxs.segment_frames,
+        "sum_image": saxs.sum_image,
+    }
+
+
+def roi_data(rois: RoiStatsResult) -> dict[str, Any]:
+    return {"names": json.dumps(rois.names), "pixels": rois.pixels, "sums": rois.sums}
+
+
+def two_time_data(two_time: TwoTimeResult) -> dict[str, Any]:
+    """The matrices in 32 bits: half the bytes, and far finer than their noise."""
+    values = {item.name: getattr(two_time, item.name) for item in dataclasses.fields(two_time)}
+    return {**values, "c2": two_time.c2.astype(np.float32)}
+
+
+def quality_data(quality: QualityResult) -> dict[str, Any]:
+    """One row an indicator; bin 0: the whole frame, index -1: the whole series."""
+    listed = quality.indicators
+    return {
+        "names": json.dumps([each.name for each in listed]),
+        "units": json.dumps([each.unit for each in listed]),
+        "value": np.array([each.value for each in listed]),
+        "error": np.array([each.error for each in listed]),
+        "significance": np.array([each.significance for each in listed]),
+        "bin": np.array([each.bin or 0 for each in listed], np.int64),
+        "index": np.array([-1 if each.index is None else each.index for each in listed], np.int64),
     }
 
 

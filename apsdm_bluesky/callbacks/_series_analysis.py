@@ -10,10 +10,28 @@ from typing import TYPE_CHECKING, Any
 from apsdm_bluesky.config import ReductionConfig
 from apsdm_bluesky.errors import ReductionError
 from apsdm_bluesky.model import AcquisitionLedger, Batch, ConsumerLedger
-from apsdm_bluesky.reduction import QMap, RunningResult, SeriesReduction, SeriesResult
+from apsdm_bluesky.reduction import (
+    QMap,
+    RunningResult,
+    SeriesReduction,
+    SeriesResult,
+    SeriesSettings,
+    Workers,
+)
 from apsdm_bluesky.streaming import AcquisitionInfo
 
-from ._analysis_documents import UNITS, ledger_data, mask_data, result_data, running_data, start_data, verdict
+from ._analysis_documents import (
+    UNITS,
+    ledger_data,
+    mask_data,
+    quality_data,
+    result_data,
+    roi_data,
+    running_data,
+    start_data,
+    two_time_data,
+    verdict,
+)
 from ._analysis_run import AnalysisRun, Emit
 
 if TYPE_CHECKING:
@@ -31,7 +49,7 @@ class SeriesAnalysis:
         The detector's.
     raw_start
         The raw run's start document; what came from no run has no `uid`.
-    emit, qmap_for, config, live
+    emit, qmap_for, config, live, workers
         As of `StreamReducer`.
     running
         Whether running results are told while frames come.
@@ -55,6 +73,7 @@ class SeriesAnalysis:
         qmap_for: QMapFor,
         config: ReductionConfig,
         live: "LiveOutput | None" = None,
+        workers: Workers | None = None,
         running: bool = True,
     ) -> None:
         self.name = f"{device_name} reduction"
@@ -64,6 +83,7 @@ class SeriesAnalysis:
         self._qmap_for = qmap_for
         self._config = config
         self._live = live
+        self._workers = workers
         self._running = running
         self._run: AnalysisRun | None = None
         self._series: SeriesReduction | None = None
@@ -121,9 +141,7 @@ class SeriesAnalysis:
         metadata = start_data(self._device_name, self._raw_start, self._config, info)
         self._run = AnalysisRun(self._emit, metadata)
         self._series = SeriesReduction(
-            self._qmap_for(info.frame_shape),
-            delays_per_level=self._config.delays_per_level,
-            hot_pixel_frames=self._config.hot_pixel_frames,
+            self._qmap_for(info.frame_shape), SeriesSettings.of(self._config), workers=self._workers
         )
         self._next_report = time.monotonic() + self._config.interval_s
 
@@ -156,13 +174,22 @@ class SeriesAnalysis:
             self.result = self._series.result()
             self._tell_mask(self._run, self._series)
             self._show(self.result, seen=acquisition.expected)
-            self._run.event("primary", result_data(self.result), UNITS)
+            self._tell_result(self._run, self.result)
             self._run.close("success", verdict(acquisition, fate))
         except Exception as error:
             self._run.close("fail", f"{type(error).__name__}: {error}")
             raise
         finally:
+            self._series = None  # its sums can take hundreds of megabytes; the result does not need them
             self.ended.set()
+
+    def _tell_result(self, run: AnalysisRun, result: SeriesResult) -> None:
+        if result.rois is not None:
+            run.event("rois", roi_data(result.rois), UNITS)
+        if result.two_time is not None:
+            run.event("two_time", two_time_data(result.two_time), UNITS)
+        run.event("quality", quality_data(result.quality))
+        run.event("primary", result_data(result), UNITS)
 
     def _show(self, result: RunningResult, seen: int) -> None:
         """On displays: the result of the frames up to now, `seen` of the series."""
@@ -174,4 +201,4 @@ class SeriesAnalysis:
         if self._told_mask or series.masked is None:
             return
         self._told_mask = True
-        run.event("qmap", mask_data(*series.masked))
+        run.event("qmap", mask_data(*series.masked), UNITS)

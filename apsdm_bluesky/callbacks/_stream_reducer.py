@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from apsdm_bluesky.config import ReductionConfig
-from apsdm_bluesky.reduction import RunningResult
+from apsdm_bluesky.reduction import RunningResult, Workers
 from apsdm_bluesky.streaming import FrameStream
 
 from ._analysis_run import Emit
@@ -33,6 +33,8 @@ class StreamReducer:
         What to compute, how often to tell, and what to do when frames come faster than they can be reduced.
     live
         Also shows each running result, and the last one.
+    workers
+        Run the reduction's loops; default: the one thread that takes the frames.
 
     Attributes
     ----------
@@ -49,6 +51,7 @@ class StreamReducer:
         qmap_for: QMapFor,
         config: ReductionConfig,
         live: "LiveOutput | None" = None,
+        workers: Workers | None = None,
     ) -> None:
         self._device_name = device_name
         self._frames = frames
@@ -56,6 +59,7 @@ class StreamReducer:
         self._qmap_for = qmap_for
         self._config = config
         self._live = live
+        self._workers = workers
         self._starts: dict[str, dict[str, Any]] = {}  # of the runs that are open
         self._analysis: SeriesAnalysis | None = None
         self._unfinished: list[SeriesAnalysis] = []
@@ -89,6 +93,7 @@ class StreamReducer:
                 qmap_for=self._qmap_for,
                 config=self._config,
                 live=self._live,
+                workers=self._workers,
             )
             self._frames.attach(self._analysis, overflow=self._config.on_overflow)
         elif name == "stop":

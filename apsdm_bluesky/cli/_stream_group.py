@@ -226,10 +226,6 @@ def stream_group(plan: Plan, *, frames: int | None, base_id: int | None) -> Iter
 def _reduction(
     qmap_for: Callable[[tuple[int, int]], "QMap"], config: ReductionConfig, shape: tuple[int, int]
 ) -> "SeriesReduction":
-    from apsdm_bluesky.reduction import SeriesReduction
+    from apsdm_bluesky.reduction import SeriesReduction, SeriesSettings
 
-    return SeriesReduction(
-        qmap_for(shape),
-        delays_per_level=config.delays_per_level,
-        hot_pixel_frames=config.hot_pixel_frames,
-    )
+    return SeriesReduction(qmap_for(shape), SeriesSettings.of(config))

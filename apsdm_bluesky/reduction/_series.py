@@ -1,6 +1,7 @@
 """Everything that is computed of one XPCS series, from one pass over its frames."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +14,17 @@ from ._batches import copied, first_frames
 from ._fit import DecayFit, fit_decays
 from ._g2 import MultiTauResult
 from ._hot_pixels import hot_pixels_in
+from ._intensities import Intensities
 from ._multitau import MultiTau
 from ._qmap import QMap
+from ._quality import QualityResult, assess_quality
+from ._rois import RoiStatsResult
 from ._saxs import Saxs, SaxsResult
-from ._stats import FrameStats, FrameStatsResult
+from ._settings import SeriesSettings
+from ._stats import FrameStatsResult
+from ._twotime import TwoTime
+from ._twotime_result import TwoTimeResult
+from ._workers import Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,36 +45,44 @@ class SeriesResult(RunningResult):
         As used: without the hot pixels.
     hot_pixels
         (ny, nx) bool, True where a pixel was found to be hot.
+    rois, two_time
+        None where none were asked for.
     sha256
-        Hash of the numbers (not of the fit): equal for a live and a replayed reduction of the same frames.
+        Hash of the numbers that come of the frames alone (not of fits and indicators): equal for a live and a
+        replayed reduction of the same frames.
     """
 
     qmap: QMap
     hot_pixels: NDArray[np.bool_]
     stats: FrameStatsResult
+    rois: RoiStatsResult | None
+    two_time: TwoTimeResult | None
     decays: DecayFit
+    quality: QualityResult
     sha256: str
 
 
 class SeriesReduction:
     """Masks hot pixels found in the first frames, then reduces every frame, those first ones included.
 
-    Any split of the frames into batches gives the same result, bit for bit.
+    Any split of the frames into batches, and any number of workers, gives the same result, bit for bit.
 
     Parameters
     ----------
     qmap
         The pixels to use and their bins.
-    delays_per_level
-        Of the multi-tau scheme.
-    hot_pixel_frames
-        Frames used to find hot pixels; 0 does not look. They are held back until so many have come.
+    settings
+        What to compute.
+    workers
+        Run the work; default: the caller's thread.
     """
 
-    def __init__(self, qmap: QMap, *, delays_per_level: int = 4, hot_pixel_frames: int = 20) -> None:
+    def __init__(
+        self, qmap: QMap, settings: SeriesSettings | None = None, *, workers: Workers | None = None
+    ) -> None:
         self._qmap = qmap
-        self._delays_per_level = delays_per_level
-        self._wanted = hot_pixel_frames
+        self._settings = settings or SeriesSettings()
+        self._workers = workers
         self._held: list[Batch] = []
         self._parts: _Parts | None = None
 
@@ -87,46 +103,40 @@ class SeriesReduction:
             self._parts.push(batch)
             return
         self._held.append(copied(batch))
-        if sum(map(len, self._held)) >= self._wanted:
+        if sum(map(len, self._held)) >= self._settings.hot_pixel_frames:
             self._begin()
 
     def running(self) -> RunningResult | None:
         """What is known so far; None while hot pixels are being looked for."""
         if self._parts is None:
             return None
-        return RunningResult(multitau=self._parts.multitau.result(), saxs=self._parts.saxs.result())
+        return RunningResult(multitau=self._parts.multitau.result(), saxs=self._parts.intensities.saxs)
 
     def result(self) -> SeriesResult:
         """The results of what has come so far."""
         parts = self._parts or self._begin()
-        multitau, saxs, stats = parts.multitau.result(), parts.saxs.result(), parts.stats.result()
+        multitau, saxs, stats = parts.multitau.result(), parts.intensities.saxs, parts.intensities.stats
+        rois, two_time = parts.intensities.rois, parts.two_time.result() if parts.two_time else None
         return SeriesResult(
             qmap=parts.qmap,
             hot_pixels=parts.hot,
             multitau=multitau,
             saxs=saxs,
             stats=stats,
-            decays=fit_decays(multitau),
-            sha256=_hash(
-                multitau.delays,
-                multitau.g2,
-                multitau.g2_err,
-                saxs.sum_image,
-                saxs.intensity,
-                stats.total,
-                stats.iqt,
-                stats.iqt_frames,
-            ),
+            rois=rois,
+            two_time=two_time,
+            decays=fit_decays(multitau, model=self._settings.model),
+            quality=assess_quality(stats, two_time),
+            sha256=_hash(_numbers(multitau, saxs, stats, rois, two_time)),
         )
 
     def _begin(self) -> "_Parts":
         first = Saxs(self._qmap)
-        for batch in first_frames(self._held, self._wanted):
+        for batch in first_frames(self._held, self._settings.hot_pixel_frames):
             first.push(batch)
         hot = hot_pixels_in(first.result().sum_image, self._qmap)
-        self._parts = _Parts(
-            self._qmap.without(hot) if hot.any() else self._qmap, hot, self._delays_per_level
-        )
+        qmap = self._qmap.without(hot) if hot.any() else self._qmap
+        self._parts = _Parts(qmap, hot, self._settings, self._workers)
         for batch in self._held:
             self._parts.push(batch)
         self._held.clear()
@@ -134,18 +144,53 @@ class SeriesReduction:
 
 
 class _Parts:
-    def __init__(self, qmap: QMap, hot: NDArray[np.bool_], delays_per_level: int) -> None:
+    """The reductions, once it is known which pixels count."""
+
+    def __init__(
+        self, qmap: QMap, hot: NDArray[np.bool_], settings: SeriesSettings, workers: Workers | None
+    ) -> None:
         self.qmap, self.hot = qmap, hot
-        self.multitau = MultiTau(qmap, delays_per_level=delays_per_level)
-        self.saxs = Saxs(qmap)
-        self.stats = FrameStats(qmap)
+        self.multitau = MultiTau(
+            qmap,
+            delays_per_level=settings.delays_per_level,
+            definition=settings.definition,
+            segment_frames=settings.segment_frames,
+            workers=workers,
+        )
+        self.intensities = Intensities(qmap, rois=settings.rois, workers=workers)
+        self.two_time = (
+            TwoTime(qmap, bins=settings.two_time_bins, budget=settings.two_time_budget, workers=workers)
+            if settings.two_time_bins
+            else None
+        )
 
     def push(self, batch: Batch) -> None:
-        for part in (self.multitau, self.saxs, self.stats):
-            part.push(batch)
+        self.multitau.push(batch)
+        self.intensities.push(batch)
+        if self.two_time is not None:
+            self.two_time.push(batch)
 
 
-def _hash(*arrays: NDArray[Any]) -> str:
+def _numbers(
+    multitau: MultiTauResult,
+    saxs: SaxsResult,
+    stats: FrameStatsResult,
+    rois: RoiStatsResult | None,
+    two_time: TwoTimeResult | None,
+) -> Iterator[NDArray[Any]]:
+    """All that comes of the frames alone."""
+    yield from (multitau.delays, multitau.g2, multitau.g2_err)
+    if multitau.segments is not None:
+        yield from (multitau.segments.first, multitau.segments.g2)
+    yield from (saxs.sum_image, saxs.intensity)
+    yield from (stats.total, stats.centroid, stats.iqt, stats.iqt_frames)
+    if rois is not None:
+        yield rois.sums
+    if two_time is not None:
+        yield from (two_time.first, two_time.c2)
+
+
+def _hash(arrays: Iterator[NDArray[Any]]) -> str:
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ._audit import FrameAudit
 from ._info import AcquisitionInfo
 from ._lane import Consumer, Lane
+from ._memory import limit_arenas
 from ._pool import BlockPool, Ring
 from ._receiver import Receiver
 from ._stream import FrameStream
@@ -38,6 +39,7 @@ __all__ = [
     "Ring",
     "Threads",
     "last_id",
+    "limit_arenas",
 ]
 
 # Loaded when first used: they load pvaccess, which reads its environment once, and `isolate_epics` sets it.

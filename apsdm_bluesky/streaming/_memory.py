@@ -1,4 +1,4 @@
-"""Memory that was freed goes back to the system."""
+"""Memory that was freed goes back to the system, and is taken from few places."""
 
 import ctypes
 import sys
@@ -15,4 +15,16 @@ def give_back_memory() -> None:
         _LIBC.malloc_trim(0)
 
 
+def limit_arenas() -> None:
+    """Have the C library take memory for all threads from two arenas; what has been taken stays where it is.
+
+    glibc makes up to eight a core. Freed memory of one is of no use to the threads of another: the resident
+    memory of a session grew by half a megabyte a run for hundreds of runs, with the same 140 MB in use; with
+    two arenas it does not. For the process as a whole: sessions call this, libraries should not.
+    """
+    if sys.platform == "linux" and hasattr(_LIBC, "mallopt"):
+        _LIBC.mallopt(_M_ARENA_MAX, 2)
+
+
+_M_ARENA_MAX = -8  # malloc.h of glibc
 _LIBC = ctypes.CDLL(None)

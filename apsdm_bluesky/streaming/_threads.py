@@ -1,5 +1,6 @@
 """Threads for the compiled loops of a reduction."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from types import TracebackType
@@ -14,12 +15,13 @@ class Threads:
     Parameters
     ----------
     threads
-        1 or more.
+        1 or more; None: half of the cores that this process may use, as acquisition and storage have their
+        work, too.
     """
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="reduction")
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads or max(1, len(os.sched_getaffinity(0)) // 2)
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="reduction")
 
     def run(self, task: Callable[[int], None], parts: int) -> None:
         """See `reduction.Workers`."""

@@ -11,7 +11,7 @@ from event_model import compose_run
 from apsdm_bluesky.callbacks import StreamReducer
 from apsdm_bluesky.config import ReductionConfig
 from apsdm_bluesky.model import CorruptFrame, EventFrame, FrameBatch
-from apsdm_bluesky.reduction import QMap, SeriesReduction, pack_events
+from apsdm_bluesky.reduction import QMap, SeriesReduction, SeriesSettings, pack_events
 from apsdm_bluesky.streaming import AcquisitionInfo, BlockPool, FrameStream, Receiver
 
 from .test_stream_reducer import Analyses
@@ -68,7 +68,7 @@ def reduced(updates, analyses, *, overflow="block", ring_bytes=2**20):
 
 def offline(kept):
     indices = np.concatenate([np.arange((k - 1) * EACH, k * EACH) for k in kept])
-    series = SeriesReduction(QMAP, hot_pixel_frames=0)
+    series = SeriesReduction(QMAP, SeriesSettings(hot_pixel_frames=0))
     series.push(FrameBatch(frames=FRAMES[indices], indices=indices))
     return series.result()
 

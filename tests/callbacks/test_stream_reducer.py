@@ -12,7 +12,7 @@ from apsdm_bluesky.config import ReductionConfig
 from apsdm_bluesky.errors import ReductionError
 from apsdm_bluesky.model import FrameBatch
 from apsdm_bluesky.plans import xpcs_series
-from apsdm_bluesky.reduction import QMap, SeriesReduction, multitau_delays
+from apsdm_bluesky.reduction import QMap, SeriesReduction, SeriesSettings, multitau_delays
 from apsdm_bluesky.sim import DetectorProcess, Fault, SpeckleSample
 from apsdm_bluesky.streaming import AcquisitionInfo, FrameAudit, FrameStream
 from tests.beamline import SIMULATION, Documents, open_device
@@ -82,7 +82,7 @@ def test_the_live_result_is_that_of_the_same_frames_offline(RE, det, documents, 
     finished(reducer)
     frames = np.empty((300, *SIMULATION.shape), np.uint16)
     SAMPLE.series(documents.ledger()["first_id"]).fill(frames)
-    offline = SeriesReduction(qmap_for(SIMULATION.shape), hot_pixel_frames=10)
+    offline = SeriesReduction(qmap_for(SIMULATION.shape), SeriesSettings(hot_pixel_frames=10))
     offline.push(FrameBatch(frames=frames, indices=np.arange(300)))
     (result,) = analyses.stream("primary")
     assert result["result_sha256"] == offline.result().sha256
@@ -194,7 +194,7 @@ def test_lost_frames_never_shift_a_delay(RE, documents, analyses, subscribed, tm
     frames = np.empty((150, *SIMULATION.shape), np.uint16)
     SAMPLE.series(documents.ledger()["first_id"]).fill(frames)
     kept = np.array([i for i in range(150) if i not in lost])
-    offline = SeriesReduction(qmap_for(SIMULATION.shape), hot_pixel_frames=10)
+    offline = SeriesReduction(qmap_for(SIMULATION.shape), SeriesSettings(hot_pixel_frames=10))
     offline.push(FrameBatch(frames=frames[kept], indices=kept))
     (result,) = analyses.stream("primary")
     assert result["result_sha256"] == offline.result().sha256

@@ -10,8 +10,12 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from apsdm_bluesky.callbacks import SeriesAnalysis
 from apsdm_bluesky.cli import app
-from apsdm_bluesky.config import BeamlineConfig
+from apsdm_bluesky.config import BeamlineConfig, ReductionConfig
+from apsdm_bluesky.model import ConsumerLedger, FrameBatch
+from apsdm_bluesky.reduction import Geometry, QMap
+from apsdm_bluesky.streaming import AcquisitionInfo, FrameAudit
 
 from .pages import ROOT, code, pages, prose, section, table
 
@@ -133,13 +137,59 @@ def check_stream(stream, rows):
         assert [size_of(name) for name in dimensions] == list(array.shape[0 if external else 1 :]), key
 
 
+OPTIONAL = {"qmap": "if known", "primary": "if asked for", "rois": "if asked for", "two_time": "if asked for"}
+
+
+def test_what_is_told_where_asked_for_is_documented():
+    described = everything()
+    for stream, when in OPTIONAL.items():
+        always = section(DOCUMENTS, f"### result: {stream}") if stream in ("qmap", "primary") else ""
+        rows = table(always) + table(section(DOCUMENTS, f"### result, {when}: {stream}"))
+        documented = {code(row[0])[0]: row[1:4] for row in rows}
+        assert set(documented) == set(described[stream]), stream
+        for key, (dtype, shape, unit) in documented.items():
+            told = described[stream][key]
+            assert told.get("units", "") == unit, key
+            assert dtype == ("text" if told["dtype"] == "string" else told["dtype_numpy"][1:]), key
+            assert len([part for part in shape.split(", ") if part]) == len(told["shape"]), key
+
+
+def everything():
+    """The data keys of each stream of a result with all that can be asked for."""
+    config = ReductionConfig.model_validate(
+        {
+            "hot_pixel_frames": 0,
+            "segment_frames": 16,
+            "rois": {"middle": {"x": 4, "y": 4, "width": 8, "height": 8}},
+            "two_time": {"bins": [1]},
+        }
+    )
+    geometry = Geometry(center=(7.5, 7.5), distance_m=5, energy_kev=8, pixel_size_m=1e-3)
+    qmap = QMap.partition((16, 16), geometry, dynamic_bins=2, static_per_dynamic=1, phi_bins=2)
+    documents = []
+    analysis = SeriesAnalysis(
+        "det",
+        {},
+        emit=lambda name, document: documents.append((name, document)),
+        qmap_for=lambda _: qmap,
+        config=config,
+    )
+    analysis.begin(AcquisitionInfo(expected=32, frame_shape=(16, 16), dtype="uint16", period_s=0.0))
+    frames = np.random.default_rng(1).poisson(1.0, (32, 16, 16)).astype(np.uint16)
+    analysis.consume(FrameBatch(frames=frames, indices=np.arange(32)))
+    ledger = FrameAudit(expected=32, base_id=0, frames_per_message=1).ledger()
+    analysis.end(ledger, ConsumerLedger(accepted=32, done=32, dropped=0))
+    return {document["name"]: document["data_keys"] for name, document in documents if name == "descriptor"}
+
+
 def dtype_of(data_key, array):
     return "text" if data_key["dtype"] == "string" else np.dtype(array.dtype).str[1:]
 
 
 def size_of(name):
     """In the demo run."""
-    return {"T": 38, "Q": 8, "S": 24, "N": 2000, "B": 2000, "y": 256, "x": 256}[name]
+    sizes = {"T": 38, "Q": 8, "S": 24, "N": 2000, "B": 2000, "K": 63, "I": 10, "y": 256, "x": 256}
+    return sizes[name] if name in sizes else int(name)
 
 
 def test_the_start_document_of_a_result_is_documented(demo):

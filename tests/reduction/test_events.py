@@ -15,6 +15,7 @@ from apsdm_bluesky.reduction import (
     QMap,
     Saxs,
     SeriesReduction,
+    SeriesSettings,
     event_offsets,
     find_hot_pixels,
     pack_events,
@@ -162,7 +163,7 @@ def sound(start=5):
     ],
 )
 def test_events_that_are_refused_change_nothing(name, change, message):
-    reduction = REDUCTIONS[name](QMAP, **({"hot_pixel_frames": 0} if name == "Series" else {}))
+    reduction = REDUCTIONS[name](QMAP, *([SeriesSettings(hot_pixel_frames=0)] if name == "Series" else []))
     reduction.push(sound(start=1))
     before = reduction.result()
     with pytest.raises(ReductionError, match=message):

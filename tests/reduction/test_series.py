@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from apsdm_bluesky.reduction import MultiTau, QMap, SeriesReduction, pack_events
+from apsdm_bluesky.reduction import MultiTau, QMap, SeriesReduction, SeriesSettings, pack_events
 
 from .reference import batch
 
@@ -19,7 +19,7 @@ def frames_with_a_spike(number, at):
 
 
 def reduced(frames, sizes, kind):
-    series = SeriesReduction(QMAP, hot_pixel_frames=20)
+    series = SeriesReduction(QMAP, SeriesSettings(hot_pixel_frames=20))
     for part in np.split(np.arange(len(frames)), np.cumsum(sizes)):
         series.push(kind(batch(frames[part], part)))
     return series.result()
@@ -39,7 +39,7 @@ def test_exactly_the_first_frames_tell_hot_pixels(kind, sizes, at, hot):
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_what_is_held_back_outlives_the_ring(kind):
     frames = frames_with_a_spike(10, 3)
-    series = SeriesReduction(QMAP, hot_pixel_frames=20)
+    series = SeriesReduction(QMAP, SeriesSettings(hot_pixel_frames=20))
     ring = kind(batch(frames.copy()))
     series.push(ring)
     (ring.words if kind is pack_events else ring.frames)[:] = 0

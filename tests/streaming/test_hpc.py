@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from apsdm_bluesky.errors import FormatError
 from apsdm_bluesky.model import CorruptFrame, EventFrame, Frame, FrameBatch
-from apsdm_bluesky.reduction import QMap, SeriesReduction
+from apsdm_bluesky.reduction import QMap, SeriesReduction, SeriesSettings
 from apsdm_bluesky.streaming import Collector, ConsumerGroup, ConsumerSettings, GroupSeries
 from apsdm_bluesky.streaming._hpc_consumer import _ntndarray
 from apsdm_bluesky.streaming._hpc_window import ReorderWindow
@@ -169,7 +169,7 @@ FRAMES[5, 3, 3] = 5000  # travels dense
 
 
 def reduction(shape):
-    return SeriesReduction(QMap.rings(shape, (8, 8), dynamic_bins=2), hot_pixel_frames=4)
+    return SeriesReduction(QMap.rings(shape, (8, 8), dynamic_bins=2), SeriesSettings(hot_pixel_frames=4))
 
 
 def reduced(indices):
