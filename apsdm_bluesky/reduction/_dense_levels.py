@@ -14,7 +14,7 @@ from ._workers import Workers
 
 # Rows taken through the levels at a time: with fewer, reading and writing the sums takes longer than adding
 # to them; with more, a tile's rows leave the second-level cache.
-CHUNK = 256
+CHUNK = 512
 # Levels made at first, enough for 65,536 frames, and then at a time.
 LEVELS, MORE_LEVELS = 16, 8
 # Parts for each thread, so that the threads end together on a machine that does other things too.

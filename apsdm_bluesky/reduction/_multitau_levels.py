@@ -25,8 +25,10 @@ MOST_DELAYS = 32
 ENTER, LEAVE = 0.035, 0.045
 # The same for dense frames, which must be searched for lit pixels first.
 LIT = 0.012
-# Frames that are decided on together.
-BLOCK = 1024
+# Events of so many frames are decided on together: they make rows enough for the levels above.
+BLOCK = 4096
+# Frames of a rare dtype are converted so many at a time.
+CONVERTED = 64
 
 
 class Levels:
@@ -80,8 +82,11 @@ class Levels:
                 return
         self._leave()
         self._kept.clear()
-        for counts in unsigned_chunks(flat, CHUNK):
-            self.dense.push_frames(slots, counts if counts.itemsize <= 4 else counts.astype(np.uint32))
+        rare = flat.dtype.itemsize > 4 or not flat.dtype.isnative
+        size = CONVERTED if rare else CHUNK
+        for number, counts in enumerate(unsigned_chunks(flat, size)):
+            rows = counts if counts.itemsize <= 4 else counts.astype(np.uint32)
+            self.dense.push_frames(slots[number * size :][: len(rows)], rows)
         self._next = int(slots[-1]) + 1
 
     def push_events(self, slots: Slots, words: NDArray[np.uint64], offsets: NDArray[np.int64]) -> None:

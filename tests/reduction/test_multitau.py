@@ -79,8 +79,8 @@ def test_a_read_out_in_between_changes_nothing():
 
 
 def test_a_batch_longer_than_the_internal_chunk():
-    frames = np.random.default_rng(4).poisson(0.5, (700, *SHAPE)).astype(np.uint8)
-    indices = np.delete(np.arange(800), np.random.default_rng(5).choice(799, 100, replace=False))
+    frames = np.random.default_rng(4).poisson(0.5, (1300, *SHAPE)).astype(np.uint8)
+    indices = np.delete(np.arange(1400), np.random.default_rng(5).choice(1399, 100, replace=False))
     assert_equals_reference(reduce(frames, indices), frames, indices, QMAP)
 
 
