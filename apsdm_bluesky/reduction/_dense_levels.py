@@ -96,7 +96,8 @@ class DenseLevels:
         """A level's last frames, (tiles, 2d, TILE)."""
         state = self.state
         is_wide = (state.peak[level] > NARROW)[:, np.newaxis, np.newaxis]
-        return np.where(is_wide, state.wide[level], state.narrow[level])
+        history: NDArray[np.uint32] = np.where(is_wide, state.wide[level], state.narrow[level])
+        return history
 
     def _run(self, task: Callable[[int, int], None]) -> None:
         """Call the task for parts of the tiles: (first, last + 1)."""

@@ -124,7 +124,7 @@ def _highest(rows: Rows, begin: int, end: int, peaks: Rows) -> int:
         a = np.uintp(row) * _T
         for pixel in range(TILE):
             peaks[pixel] = max(peaks[pixel], rows[a + np.uintp(pixel)])
-    return np.int64(peaks.max())
+    return int(peaks.max())
 
 
 add_flat: Any = njit(cache=True, nogil=True)(_add_flat)
@@ -149,7 +149,7 @@ def _add_pairs(rows: Rows, sources: NDArray[np.int64], out: Rows, at: int, peaks
             p = np.uintp(pixel)
             out[b + p] = rows[a + p] + rows[a + _T + p]
             peaks[pixel] = max(peaks[pixel], out[b + p])
-    return np.int64(peaks.max())
+    return int(peaks.max())
 
 
 def _sum_rows(rows: Rows, begin: int, end: int, sums: NDArray[np.uint32]) -> None:

@@ -109,7 +109,8 @@ def _spill(state: State, lags: Lags, tile: int) -> None:
 def _lag_sums(sums: NDArray[Any], tile: int, unit: int, j: int) -> NDArray[Any]:
     """The sums (TILE,) of the j-th lag from a unit on."""
     delays = sums.shape[2]
-    return sums[unit + j // delays, tile, j % delays]
+    of_lag: NDArray[Any] = sums[unit + j // delays, tile, j % delays]
+    return of_lag
 
 
 lag_sums: Any = njit(cache=True, nogil=True)(_lag_sums)
@@ -267,7 +268,7 @@ def _narrow_step(
     if high > 0:
         correlate_narrow(state, lags, tile, rows, length, high, scratch.sums, scratch.wide_sums)
     note_missing(state, plan, step, tile, rows)
-    next_high = add_pairs(rows, sources_of(plan, step + 1), next_rows, history, scratch.peaks)
+    next_high: int = add_pairs(rows, sources_of(plan, step + 1), next_rows, history, scratch.peaks)
     remember(state, lags.level, tile, rows, length, scratch.peaks)
     return next_high
 
@@ -291,7 +292,7 @@ def _wide_step(
     rows[(history + length) * TILE : (history + length + UNROLLED) * TILE] = 0
     correlate_wide(state, lags, tile, rows, length, scratch.widest_sums)
     note_missing(state, plan, step, tile, rows)
-    next_high = add_pairs(rows, sources_of(plan, step + 1), next_rows, history, scratch.wide_peaks)
+    next_high: int = add_pairs(rows, sources_of(plan, step + 1), next_rows, history, scratch.wide_peaks)
     remember(state, lags.level, tile, rows, length, scratch.wide_peaks)
     return next_high
 
@@ -314,7 +315,8 @@ def _load_narrow(
     sources, end = sources_of(plan, 0), history + plan.lengths[0]
     if frames.itemsize <= 2:
         load(frames, sources, runs, tile, rows, history)
-        return highest(rows, history, end, scratch.peaks)
+        high: int = highest(rows, history, end, scratch.peaks)
+        return high
     load(frames, sources, runs, tile, wide, history)
     high = highest(wide, history, end, scratch.wide_peaks)
     if high <= NARROW:

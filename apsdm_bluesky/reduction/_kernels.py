@@ -11,10 +11,6 @@ from numpy.typing import NDArray
 
 from apsdm_bluesky.model import COUNT_BITS, PIXEL_BITS, PIXEL_SHIFT
 
-# Pixels of a tile: the last 9 frames (uint32) and the 8 sums (uint64) of so many pixels stay in 48 kB of
-# first-level cache.
-TILE = 384
-
 _SHIFT = np.uint64(PIXEL_SHIFT)
 _PIXEL_MASK = np.uint64((1 << PIXEL_BITS) - 1)
 _PIXEL_FIELD = np.uint64(((1 << PIXEL_BITS) - 1) << PIXEL_SHIFT)
@@ -22,27 +18,6 @@ _COUNT_MASK = np.uint64((1 << COUNT_BITS) - 1)
 
 Words = NDArray[np.uint64]
 Offsets = NDArray[np.int64]
-
-
-def _add_products(
-    rows: NDArray[np.uint32],
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    lag: NDArray[np.int64],
-    products: NDArray[np.uint64],
-) -> None:
-    """``products[lag[i]] += rows[first[i]] * rows[second[i]]`` for every pair i, in order, pixel by pixel.
-
-    Shapes: rows (n, npix); first, second, lag (npairs,); products (nlags, npix), changed in place.
-    """
-    for start in range(0, rows.shape[1], TILE):
-        stop = min(start + TILE, rows.shape[1])
-        for i in range(len(first)):
-            x = rows[first[i], start:stop]
-            y = rows[second[i], start:stop]
-            out = products[lag[i], start:stop]
-            for p in range(stop - start):
-                out[p] += np.uint64(x[p]) * np.uint64(y[p])
 
 
 def _highest(words: Words) -> tuple[int, int]:
@@ -81,7 +56,6 @@ def _scatter(
     return True
 
 
-add_products: Any = njit(cache=True, nogil=True)(_add_products)
 highest: Any = njit(cache=True, nogil=True)(_highest)
 add_to_image: Any = njit(cache=True, nogil=True)(_add_to_image)
 scatter: Any = njit(cache=True, nogil=True)(_scatter)
