@@ -96,3 +96,9 @@ def test_the_bad_column_is_masked_and_told(replay, frames):
 def test_the_real_frames_are_stored_equal_to_the_bit(replay, frames, beamline):
     image = beamline.client["raw"][replay["raw_uid"]]["primary"]["sim_det_image"]
     np.testing.assert_array_equal(image[:], frames)
+
+
+def test_the_file_reduced_offline_gives_the_same_hash(replay, beamline):
+    done = apsdm("reduce", REAL, "--rings", 8, "--center", "143,132", "--json", home=beamline.home)
+    result = beamline.client["processed"][replay["processed_uid"]]["primary"]
+    assert json.loads(done.stdout)["result_sha256"] == result["result_sha256"].read()[0]
