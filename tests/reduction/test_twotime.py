@@ -18,8 +18,9 @@ from apsdm_bluesky.reduction import (
     find_hot_pixels,
     pack_events,
 )
+from apsdm_bluesky.reduction._twotime_blocks import Packed, Survey
 from apsdm_bluesky.reduction._twotime_layout import Layout
-from apsdm_bluesky.reduction._twotime_products import by_matrices, by_planes
+from apsdm_bluesky.reduction._twotime_products import by_matrices
 from apsdm_bluesky.streaming import Threads
 
 from .reference import batch, push_split, real_frames
@@ -174,17 +175,26 @@ def test_counts_of_any_size(highest):
 
 
 @pytest.mark.parametrize("mean", [0.01, 0.4, 2])
-def test_planes_and_matrices_give_the_same_bits(mean):
-    """300 rows: more than one block."""
-    rng = np.random.default_rng(1)
-    rows = list(rng.poisson(mean, (300, 640)).astype(np.uint8))
-    ranges = (3, 200), (128, 299), (64, 640)
-    expected = np.stack(rows)[3:200, 64:].astype(int) @ np.stack(rows)[128:299, 64:].astype(int).T
-    brightest = max(int(row.sum()) for row in rows)
+def test_planes_events_and_matrices_give_the_same_bits(mean):
+    """600 rows, one with a bright pixel: several blocks, of unlike sizes."""
+    rows = np.random.default_rng(1).poisson(mean, (601, 640)).astype(np.uint16)
+    rows[300, 70] = 40_000
+    columns = np.array([0, 64, 640])
+    survey = Survey.of(list(rows), columns, OneThread())
     with Threads(2) as threads:
-        planes = by_planes(rows, brightest, threads)
-    for multiply in (planes, by_planes(rows, 2**16, OneThread()), by_matrices(rows)):
-        np.testing.assert_array_equal(multiply(*ranges), expected)
+        ways = [Packed(list(rows), survey, planes, threads).multiply for planes in range(4)]
+    for first, second in ((0, 0), (0, 2), (1, 2)):
+        i, j = (slice(*survey.blocks[k]) for k in (first, second))
+        expected = rows[i, 64:].astype(np.int64) @ rows[j, 64:].astype(np.int64).T
+        for multiply in (*ways, by_matrices(list(rows), survey)):
+            products = multiply(first, second, (64, 640))[: i.stop - i.start, : j.stop - j.start]
+            np.testing.assert_array_equal(products, expected)
+
+
+@pytest.mark.parametrize(("mean", "planes"), [(0.005, 0), (0.1, 1), (30, None)])
+def test_the_way_is_chosen_by_the_counts(mean, planes):
+    rows = list(np.random.default_rng(1).poisson(mean, (500, 6400)).astype(np.uint8))
+    assert Survey.of(rows, np.array([0, 6400]), OneThread()).best_planes() == planes
 
 
 def test_threads_change_nothing():
