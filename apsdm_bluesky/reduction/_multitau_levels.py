@@ -1,5 +1,7 @@
 """All levels of multi-tau: frames and events, each the way that costs less."""
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from apsdm_bluesky.model import EventBatch, FrameBatch
 
 from ._dense_frames import spread_events, unsigned_chunks
 from ._dense_levels import CHUNK, DenseLevels
+from ._event_gather import EventGather
 from ._event_levels import EventLevels
 from ._scheme import level_lags
 from ._sparsify import words_of
@@ -25,8 +28,12 @@ MOST_DELAYS = 32
 ENTER, LEAVE = 0.035, 0.045
 # The same for dense frames, which must be searched for lit pixels first.
 LIT = 0.012
-# Events of so many frames are decided on together: they make rows enough for the levels above.
-BLOCK = 4096
+# Frames of events that are decided on together, and taken through the low levels: each block reads and writes
+# all sums. Smaller batches are gathered until there are so many, or so many words (of 8 bytes).
+BLOCK = 7680
+MOST_WORDS = 1 << 24
+# Frames without a gap that are a block of their own; what lies between such goes with all pixels.
+LONG_RUN = 512
 # Frames of a rare dtype are converted so many at a time.
 CONVERTED = 64
 
@@ -63,6 +70,7 @@ class Levels:
         self._events: EventLevels | None = None
         self._sparse = False
         self._next = 0
+        self._gather = EventGather(BLOCK)
         # The last frames as events, when they came without a gap and `_sparse` is False.
         self._kept: list[tuple[NDArray[np.uint64], NDArray[np.int64]]] = []
         # Of the last time when the dense levels knew all: each pixel's counts that came as events.
@@ -74,12 +82,13 @@ class Levels:
             self._push_chunk(slots[start : start + CHUNK], flat[start : start + CHUNK])
 
     def _push_chunk(self, slots: Slots, flat: NDArray[Any]) -> None:
-        if self._unbroken(slots) and np.count_nonzero(flat[0]) <= LIT * flat.shape[1]:
+        if slots[-1] - self._expected == len(slots) - 1 and np.count_nonzero(flat[0]) <= LIT * flat.shape[1]:
             frames = FrameBatch(frames=flat.reshape(len(flat), *self._shape), indices=slots)
             events = words_of(frames, LIT, self._workers)
             if events is not None:
-                self._push_block(slots, events.words, events.offsets)
+                self.push_events(slots, events.words, events.offsets)
                 return
+        self._flush()
         self._leave()
         self._kept.clear()
         rare = flat.dtype.itemsize > 4 or not flat.dtype.isnative
@@ -91,13 +100,35 @@ class Levels:
 
     def push_events(self, slots: Slots, words: NDArray[np.uint64], offsets: NDArray[np.int64]) -> None:
         """Add frames as events; every pixel lies in the image."""
-        for start in range(0, len(slots), BLOCK):
-            self._push_block(slots[start : start + BLOCK], words, offsets[start : start + BLOCK + 1])
+        while len(slots):
+            n = min(BLOCK - len(self._gather), len(slots))
+            if n == BLOCK:
+                self._push_runs(slots[:n], words, offsets[: n + 1])
+            else:
+                self._gather.add(slots[:n], words, offsets[: n + 1])
+                if len(self._gather) == BLOCK or self._gather.words >= MOST_WORDS:
+                    self._flush()
+            slots, offsets = slots[n:], offsets[n:]
+
+    def _flush(self) -> None:
+        """Add the frames that were gathered."""
+        if len(self._gather):
+            self._push_runs(*self._gather.take())
+
+    @property
+    def _expected(self) -> int:
+        """The frame that follows all others, the gathered ones too."""
+        return self._gather.last + 1 if len(self._gather) else self._next
+
+    def _push_runs(self, slots: Slots, words: NDArray[np.uint64], offsets: NDArray[np.int64]) -> None:
+        """Add frames as events: long runs without a gap one by one, what lies between them together."""
+        for begin, end in _runs(slots):
+            self._push_block(slots[begin:end], words, offsets[begin : end + 1])
 
     def _push_block(self, slots: Slots, words: NDArray[np.uint64], offsets: NDArray[np.int64]) -> None:
         """Add frames as events: those that come first with all pixels, until the change is possible."""
         most = (LEAVE if self._sparse else ENTER) * len(slots) * len(self._pixels)
-        if not self._unbroken(slots):
+        if slots[0] != self._next:
             self._leave()
             self._kept.clear()
         if not self._may_be_sparse(slots) or offsets[-1] - offsets[0] > most:
@@ -112,9 +143,6 @@ class Levels:
             level_slots, rows = self._events.push(int(slots[0]), words, offsets)
             self.dense.push_rows(LOW_LEVELS, level_slots, rows)
             self._next = int(slots[-1]) + 1
-
-    def _unbroken(self, slots: Slots) -> bool:
-        return bool(slots[0] == self._next and slots[-1] - slots[0] == len(slots) - 1)
 
     def _may_be_sparse(self, slots: Slots) -> bool:
         return self._delays_per_level <= MOST_DELAYS and bool(slots[-1] - slots[0] == len(slots) - 1)
@@ -150,11 +178,15 @@ class Levels:
 
     def _leave(self) -> None:
         """Change to dense frames."""
-        self.update()
+        self._update_dense()
         self._sparse = False
 
     def update(self) -> None:
-        """Tell the dense levels what the event levels know, but for the products."""
+        """Have the dense levels know of all frames, but for the products that the event levels hold."""
+        self._flush()
+        self._update_dense()
+
+    def _update_dense(self) -> None:
         if not self._sparse or self._events is None:
             return
         totals = self._events.totals()
@@ -172,6 +204,19 @@ class Levels:
             rows = products[first : (level + 2) * d, : len(self._pixels)]
             self._events.add_products_to(level, rows)
         return products
+
+
+def _runs(slots: Slots) -> Iterator[tuple[int, int]]:
+    """(begin, end) of the long runs of slots without a gap, and of what lies between them."""
+    done = 0
+    for begin, end in pairwise([0, *(np.flatnonzero(np.diff(slots) != 1) + 1).tolist(), len(slots)]):
+        if end - begin >= LONG_RUN:
+            if done < begin:
+                yield done, begin
+            yield begin, end
+            done = end
+    if done < len(slots):
+        yield done, len(slots)
 
 
 def _joined(

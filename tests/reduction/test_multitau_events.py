@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apsdm_bluesky.model import EventBatch
-from apsdm_bluesky.reduction import MultiTau, QMap, pack_events
+from apsdm_bluesky.reduction import MultiTau, QMap, _multitau_levels, pack_events
 from apsdm_bluesky.streaming import Threads
 
 from .reference import batch
@@ -16,6 +16,13 @@ from .test_multitau import SHAPE, assert_equals_reference, same_bits
 
 QMAP = QMap.rings(SHAPE, (6.3, 5.1), dynamic_bins=3, static_per_dynamic=2, r_min=0, r_max=9)
 RATES = {"few": 0.01, "some": 0.04, "many": 0.3}
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Every push of 100 frames is a block of its own."""
+    monkeypatch.setattr(_multitau_levels, "BLOCK", 100)
+    monkeypatch.setattr(_multitau_levels, "LONG_RUN", 50)
 
 
 def scene(rng, blocks):
@@ -61,10 +68,13 @@ def test_events_and_frames_in_any_mixture_equal_dense_frames(data):
     options = data.draw(
         st.sampled_from([{}, {"definition": "scikit-beam"}, {"delays_per_level": 8}, {"segment_frames": 100}])
     )
-    reading = data.draw(st.booleans())
-    for reduction in pushed(MultiTau(QMAP, **options), frames, indices, cuts, kinds):
-        if reading:
-            reduction.result()
+    reading, block = data.draw(st.booleans()), data.draw(st.sampled_from([37, 300, 7680]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_multitau_levels, "BLOCK", block)
+        patch.setattr(_multitau_levels, "LONG_RUN", min(block, 100))
+        for reduction in pushed(MultiTau(QMAP, **options), frames, indices, cuts, kinds):
+            if reading:
+                reduction.result()
     expected = dense_only(frames, indices, **options)
     assert same_bits(reduction.result(), expected.result())
     for name in ("G2", "IP", "IF"):
@@ -73,7 +83,7 @@ def test_events_and_frames_in_any_mixture_equal_dense_frames(data):
         )
 
 
-def test_few_events_go_as_events_many_as_frames_and_back():
+def test_few_events_go_as_events_many_as_frames_and_back(small_blocks):
     rng = np.random.default_rng(1)
     frames, indices = scene(rng, [(600, "few", 0), (300, "many", 0), (600, "few", 0)])
     reduction, ways = MultiTau(QMAP), []
@@ -89,11 +99,11 @@ def test_frames_with_few_lit_pixels_go_as_events():
     reduction = MultiTau(QMAP)
     for start in range(0, 1200, 50):
         reduction.push(batch(frames[start : start + 50], start=start))
-    assert reduction._levels._sparse
     assert_equals_reference(reduction.result(), frames, np.arange(1200), QMAP)
+    assert reduction._levels._sparse
 
 
-def test_a_gap_ends_the_events_way_for_a_while():
+def test_a_gap_ends_the_events_way_for_a_while(small_blocks):
     frames, indices = scene(np.random.default_rng(3), [(500, "few", 0), (500, "few", 1)])
     reduction, ways = MultiTau(QMAP), []
     for _ in pushed(reduction, frames, indices, range(100, 1000, 100), ["events"]):
@@ -110,8 +120,23 @@ def test_bright_events_are_exact():
     reduction = MultiTau(QMAP)
     for _ in pushed(reduction, frames.astype(np.uint16), np.arange(500), [250], ["events"]):
         pass
-    assert reduction._levels._sparse
     assert_equals_reference(reduction.result(), frames, np.arange(500), QMAP)
+    assert reduction._levels._sparse
+
+
+def test_a_lost_frame_takes_no_more_than_its_neighbours_off_the_events_way(monkeypatch):
+    """Long runs are blocks of their own; short ones between gaps go together, with all pixels."""
+    monkeypatch.setattr(_multitau_levels, "LONG_RUN", 200)
+    frames, indices = scene(
+        np.random.default_rng(6), [(300, "few", 0), (20, "few", 1), (30, "few", 2), (400, "few", 1)]
+    )
+    blocks, reduction = [], MultiTau(QMAP)
+    push = reduction._levels._push_block
+    reduction._levels._push_block = lambda slots, *events: (blocks.append(len(slots)), push(slots, *events))
+    reduction.push(pack_events(batch(frames, indices)))
+    assert_equals_reference(reduction.result(), frames, indices, QMAP)
+    assert blocks == [300, 50, 400]
+    assert reduction._levels._sparse
 
 
 def test_threads_do_not_show():
