@@ -69,11 +69,11 @@ def _take_lag(
     tail: NDArray[np.uint32],
     values: Floats,
 ) -> None:
-    """Values (4, TILE): sums of products, of x_n and of x_(n+lag), and G2 / (IP IF), -1 where dark."""
+    """Values (5, TILE): sums of products, of x_n and of x_(n+lag); 1 where lit, 0 else; G2 / (IP IF)."""
     low, high = lag_sums(state.low, tile, 0, row), lag_sums(state.high, tile, 0, row)
     no_later, no_earlier = lag_sums(state.no_later, tile, 0, row), lag_sums(state.no_earlier, tile, 0, row)
     total = state.total[level, tile]
-    products, past, future, ratio = values[0], values[1], values[2], values[3]
+    products, past, future, lit, ratio = values[0], values[1], values[2], values[3], values[4]
     if row < len(extra):
         more = extra[row, tile * TILE : (tile + 1) * TILE]
         for p in range(TILE):
@@ -89,8 +89,8 @@ def _take_lag(
         future[p] = np.float64(np.uint32(total[p] - no_earlier[p]))
     for p in range(TILE):
         norm = past[p] * future[p]
-        quotient = pairs * products[p] / (norm if norm > 0 else 1.0)
-        ratio[p] = quotient if norm > 0 else -1.0
+        lit[p] = 1.0 if norm > 0 else 0.0
+        ratio[p] = pairs * products[p] / (norm if norm > 0 else 1.0)
 
 
 take_lag: Any = njit(cache=True, nogil=True, error_model="numpy")(_take_lag)
@@ -103,28 +103,28 @@ def _add_to_cells(cells: Cells, tile: int, row: int, values: Floats, sums: CellS
     begin = 0
     while begin < TILE:
         c, b = np.intp(cell[begin]), np.intp(bins[begin])
-        products = past = future = first = second = 0.0
-        lit = sums.lit[row, b]
+        p = begin
+        while sums.lit[row, b] == 0 and p < TILE and cell[p] == c:
+            if values[3, p] > 0:
+                shift[b] = values[4, p]
+                break
+            p += 1
         one = shift[b]
+        products = past = future = lit = first = second = 0.0
         p = begin
         while p < TILE and cell[p] == c:
             products += values[0, p]
             past += values[1, p]
             future += values[2, p]
-            ratio = values[3, p]
-            if ratio >= 0:
-                if lit == 0:
-                    one = ratio
-                distance = ratio - one
-                lit += 1
-                first += distance
-                second += distance * distance
+            lit += values[3, p]
+            distance = values[3, p] * (values[4, p] - one)
+            first += distance
+            second += distance * distance
             p += 1
         sums.products[row, c] += products
         sums.past[row, c] += past
         sums.future[row, c] += future
-        shift[b] = one
-        sums.lit[row, b] = lit
+        sums.lit[row, b] += lit
         sums.first[row, b] += first
         sums.second[row, b] += second
         begin = p
@@ -144,7 +144,7 @@ def _sum_unit(
 ) -> None:
     """Add up the d lags of a unit, from `lag` on; pairs (d,)."""
     level, history = max(unit - 1, 0), state.narrow.shape[2]
-    tail, values = np.empty(TILE, np.uint32), np.empty((4, TILE))
+    tail, values = np.empty(TILE, np.uint32), np.empty((5, TILE))
     for tile in range(state.low.shape[1]):
         tail[:] = 0
         added = 0
