@@ -118,7 +118,7 @@ def _fit_bin(result: MultiTauResult, i: int, model: Model) -> tuple[Floats, floa
     if len(groups) < MIN_GROUPS:
         raise UndeterminedError(f"{len(groups)} groups of pixels with counts: {MIN_GROUPS} are needed")
     variance = _jackknife_variance(groups)
-    usable = variance > ROUNDING**2
+    usable = (variance > ROUNDING**2) & (result.delays > 0)  # a frame with itself has the photons' noise
     if usable.sum() < MIN_DELAYS[model]:
         raise UndeterminedError(f"{usable.sum()} delays with a known error: {MIN_DELAYS[model]} are needed")
     decays = DecayModel(

@@ -70,6 +70,21 @@ def exact_result(gamma, *, frames=2000, contrast=0.3, baseline=1.02, spread=(1.0
     )  # fmt: skip
 
 
+def test_the_noise_of_a_frame_with_itself_is_left_out():
+    result = exact_result(0.02)
+    first = lambda values, axis=0: np.insert(values, 0, 9.0, axis=axis)  # noqa: E731
+    with_zero = replace(
+        result,
+        delays=np.insert(result.delays, 0, 0),
+        levels=np.insert(result.levels, 0, 0),
+        pairs=np.insert(result.pairs, 0, 2000),
+        g2=first(result.g2),
+        g2_err=first(result.g2_err),
+        jackknife=first(result.jackknife, 1) + np.linspace(0, 1e-6, 64)[:, None, None],
+    )
+    assert fit_decays(with_zero).gamma[0] == pytest.approx(0.02, rel=1e-4)
+
+
 def test_g2_of_ar1_speckle_is_the_truth_within_4_sigma():
     """g2 = 1 + r^tau, at level m = 2^l times r^(1-m) [(1 - r^m) / (m (1 - r))]^2."""
     result = reduce(speckle_frames(0.1, 400, seed=1), groups=32)
