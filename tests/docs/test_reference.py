@@ -10,12 +10,9 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from apsdm_bluesky.callbacks import SeriesAnalysis
 from apsdm_bluesky.cli import app
-from apsdm_bluesky.config import BeamlineConfig, ReductionConfig
-from apsdm_bluesky.model import ConsumerLedger, FrameBatch
-from apsdm_bluesky.reduction import Geometry, QMap
-from apsdm_bluesky.streaming import AcquisitionInfo, FrameAudit
+from apsdm_bluesky.config import BeamlineConfig
+from tests.analysis import whole_analysis
 
 from .pages import ROOT, code, pages, prose, section, table
 
@@ -156,29 +153,7 @@ def test_what_is_told_where_asked_for_is_documented():
 
 def everything():
     """The data keys of each stream of a result with all that can be asked for."""
-    config = ReductionConfig.model_validate(
-        {
-            "hot_pixel_frames": 0,
-            "segment_frames": 16,
-            "rois": {"middle": {"x": 4, "y": 4, "width": 8, "height": 8}},
-            "two_time": {"bins": [1]},
-        }
-    )
-    geometry = Geometry(center=(7.5, 7.5), distance_m=5, energy_kev=8, pixel_size_m=1e-3)
-    qmap = QMap.partition((16, 16), geometry, dynamic_bins=2, static_per_dynamic=1, phi_bins=2)
-    documents = []
-    analysis = SeriesAnalysis(
-        "det",
-        {},
-        emit=lambda name, document: documents.append((name, document)),
-        qmap_for=lambda _: qmap,
-        config=config,
-    )
-    analysis.begin(AcquisitionInfo(expected=32, frame_shape=(16, 16), dtype="uint16", period_s=0.0))
-    frames = np.random.default_rng(1).poisson(1.0, (32, 16, 16)).astype(np.uint16)
-    analysis.consume(FrameBatch(frames=frames, indices=np.arange(32)))
-    ledger = FrameAudit(expected=32, base_id=0, frames_per_message=1).ledger()
-    analysis.end(ledger, ConsumerLedger(accepted=32, done=32, dropped=0))
+    _, documents = whole_analysis()
     return {document["name"]: document["data_keys"] for name, document in documents if name == "descriptor"}
 
 
