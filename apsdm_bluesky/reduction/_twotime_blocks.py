@@ -21,14 +21,14 @@ from ._twotime_pairs import add_common_bits, add_shared_events
 from ._workers import Workers
 
 Range = tuple[int, int]
-Products = NDArray[np.float64]
+Sums = NDArray[np.uint64]
 
 # A block's rows are numbered in the bits of an event, and counted in 8 bits, in fours.
 _BLOCK = 2**ROW_BITS - 4
 _WORD = 64
 # Processor cycles, about: for a pair of words; for a pair of events; for two columns of lists that meet;
 # for a product in a float32 matrix product.
-_PAIR_OF_WORDS, _PAIR_OF_EVENTS, _PAIR_OF_LISTS, _PRODUCT = 0.3, 2.0, 8.0, 1 / 32
+_PAIR_OF_WORDS, _PAIR_OF_EVENTS, _PAIR_OF_LISTS, _PRODUCT = 0.3, 4.0, 10.0, 1 / 32
 # Bytes that a packed block may take, of its rows'.
 _PACKED_BYTES = 1.25
 
@@ -82,7 +82,7 @@ class Survey:
         if self.highest > MAX_EVENT_COUNT or float(self.sums.max()) * self.highest >= 2.0**53:
             return None
         n, ncolumns = self.blocks[-1][1], self.above.shape[2]
-        filled = self.above.sum(axis=0, dtype=np.float64)
+        filled = sum(above.astype(np.uint32) for above in self.above).astype(np.float64)
         costs: dict[int | None, float] = {None: n**2 * ncolumns * _PRODUCT}
         for planes, top in enumerate(TOPS):
             stored, cost = (
@@ -139,24 +139,24 @@ class Packed:
 
         workers.run(pack, len(survey.blocks))
 
-    def multiply(self, first: int, second: int, columns: Range) -> Products:
+    def multiply(self, first: int, second: int, columns: Range) -> Sums:
         """Sums over a range of columns of the products of the rows of two blocks, exact."""
         a, b = self._blocks[first], self._blocks[second]
-        out = np.zeros((a.planes.shape[1], b.planes.shape[1]))
+        out = np.zeros((a.planes.shape[1], b.planes.shape[1]), np.uint64)
         words = (columns[0] // _WORD, columns[1] // _WORD)
         for p, of_a in enumerate(a.planes):
             for q, of_b in enumerate(b.planes):
-                add_common_bits(of_a, of_b, words, float(1 << (p + q)), out)
+                add_common_bits(of_a, of_b, words, p + q, out)
         if a.extra is not None:
             _add_extras(a.extra, b.whole, columns, MAX_EVENT_COUNT, out)
             if self._top:
-                crossed = np.zeros(out.shape[::-1])
+                crossed = np.zeros(out.shape[::-1], np.uint64)
                 _add_extras(b.extra, a.whole, columns, self._top, crossed)
                 out += crossed.T
         return out
 
 
-def _add_extras(extra: _Lists, other: _Lists, columns: Range, top: int, out: Products) -> None:
+def _add_extras(extra: _Lists, other: _Lists, columns: Range, top: int, out: Sums) -> None:
     add_shared_events(extra.starts, extra.events, other.starts, other.events, columns, top, out)
 
 

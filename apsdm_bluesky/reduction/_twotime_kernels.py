@@ -29,6 +29,14 @@ Words = NDArray[np.uint64]
 Events = NDArray[np.uint32]
 
 
+def _fetch(frame: NDArray[Any], lines: NDArray[np.int32]) -> int:
+    """Read one pixel of each cache line: many at a time come from memory, which loops over runs do not do."""
+    seen = np.int64(0)
+    for k in range(len(lines)):
+        seen |= np.int64(frame[np.uint32(lines[k])])
+    return int(seen)
+
+
 def _add_frames(
     frames: NDArray[Any],
     pixels: NDArray[np.int32],
@@ -38,15 +46,41 @@ def _add_frames(
     """``row[places[k]] += frame[pixels[k]]`` for every frame; frames (n, ny * nx)."""
     for frame in frames:
         for k in range(len(pixels)):
-            row[places[k]] += np.uint32(frame[pixels[k]])
+            row[np.uint32(places[k])] += np.uint32(frame[np.uint32(pixels[k])])
 
 
-def _add_events(words: Words, places: NDArray[np.int32], row: NDArray[np.uint32]) -> None:
-    """``row[places[pixel]] += count`` for every word whose place is not negative."""
+def _take_frame(
+    frame: NDArray[Any],
+    lines: NDArray[np.int32],
+    pixels: NDArray[np.int32],
+    places: NDArray[np.int32],
+    row: NDArray[np.uint8],
+) -> int:
+    """``row[places[k]] = frame[pixels[k]]``; returns all counts or-ed: above 255 they did not fit.
+
+    `lines` are the pixels' first ones in each cache line.
+    """
+    seen = np.int64(fetch(frame, lines))
+    for k in range(len(pixels)):
+        count = frame[np.uint32(pixels[k])]
+        row[np.uint32(places[k])] = np.uint8(count)
+        seen |= np.int64(count)
+    return int(seen)
+
+
+def _add_events(words: Words, places: NDArray[np.int32], row: Counts) -> int:
+    """``row[places[pixel]] += count`` for every word whose place is not negative.
+
+    Returns all sums or-ed: above the dtype's highest number they did not fit.
+    """
+    seen = np.int64(0)
     for i in range(len(words)):
         place = places[np.intp((words[i] >> _SHIFT) & _PIXEL_MASK)]
         if place >= 0:
-            row[place] += np.uint32(words[i] & _COUNT_MASK)
+            total = np.int64(row[place]) + np.int64(words[i] & _COUNT_MASK)
+            row[place] = row.dtype.type(total)
+            seen |= total
+    return int(seen)
 
 
 def _survey_row(
@@ -57,16 +91,20 @@ def _survey_row(
     Adds 1 to ``above[t, c]`` where the row has more than ``TOPS[t]`` counts; writes the sum of each range of
     columns.
     """
-    for t in range(len(TOPS)):
-        out, top = above[t], row.dtype.type(TOPS[t])
-        for c in range(len(row)):
-            out[c] += np.uint8(row[c] > top)
-    highest = row.dtype.type(0)
+    none, one, three, seven = above[0], above[1], above[2], above[3]
+    kind = row.dtype.type
+    highest = kind(0)
+    for c in range(len(row)):
+        count = row[c]
+        highest = max(highest, count)
+        none[c] += np.uint8(count > kind(TOPS[0]))
+        one[c] += np.uint8(count > kind(TOPS[1]))
+        three[c] += np.uint8(count > kind(TOPS[2]))
+        seven[c] += np.uint8(count > kind(TOPS[3]))
     for k in range(len(sums)):
         total = np.uint64(0)
         for c in range(columns[k], columns[k + 1]):
             total += np.uint64(row[c])
-            highest = max(highest, row[c])
         sums[k] = float(total)
     return int(highest)
 
@@ -126,6 +164,8 @@ def _list_row(
                 extra_ends[c] += 1
 
 
+fetch: Any = njit(cache=True, nogil=True)(_fetch)
+take_frame: Any = njit(cache=True, nogil=True)(_take_frame)
 add_frames: Any = njit(cache=True, nogil=True)(_add_frames)
 add_events: Any = njit(cache=True, nogil=True)(_add_events)
 survey_row: Any = njit(cache=True, nogil=True)(_survey_row)

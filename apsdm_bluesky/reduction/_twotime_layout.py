@@ -10,7 +10,7 @@ from apsdm_bluesky.errors import ReductionError
 
 from ._qmap import QMap
 
-# Pixels in four words of a bit-plane: static bins begin at multiples of it, zeros fill what is between.
+# Pixels in a word of a bit-plane: static bins begin at multiples of it, zeros fill what is between.
 _WORD = 64
 
 

@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 
 from ._twotime_blocks import Packed, Range, Survey
 from ._twotime_kernels import Counts
-from ._twotime_pairs import add_scaled
+from ._twotime_pairs import add_scaled, write_block
 from ._workers import Workers
 
 _BYTE, _HALF = 255, 65535
 
-# Sums over a range of columns of the products of the rows of two blocks, float64. Rows may follow that are
-# none.
-_Multiply = Callable[[int, int, Range], NDArray[np.float64]]
+# Sums over a range of columns of the products of the rows of two blocks. Rows may follow that are none.
+_Multiply = Callable[[int, int, Range], NDArray[Any]]
 
 
 def correlate(
@@ -44,6 +43,7 @@ def correlate(
         multiply = Packed(rows, survey, planes, workers).multiply
     sums, blocks = survey.sums, survey.blocks
     lit = (sums > 0).T @ sizes.astype(np.float64)
+    npix = float(sizes.sum())
     pairs = [(i, j) for i in range(len(blocks)) for j in range(i, len(blocks))]
 
     def add_pair(part: int) -> None:
@@ -52,11 +52,7 @@ def correlate(
         for k, size in enumerate(sizes):
             products = multiply(*pairs[part], (int(columns[k]), int(columns[k + 1])))
             add_scaled(products, sums[k, first], sums[k, second], int(size), block)
-        norm = np.outer(lit[first], lit[second])
-        c2[first, second] = np.divide(
-            block * float(sizes.sum()), norm, out=np.full_like(block, np.nan), where=norm > 0
-        )
-        c2[second, first] = c2[first, second].T
+        write_block(block, lit[first], lit[second], npix, c2[first, second], c2[second, first])
 
     workers.run(add_pair, len(pairs))
 

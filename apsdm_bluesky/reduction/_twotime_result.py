@@ -9,10 +9,14 @@ from numpy.typing import NDArray
 
 from apsdm_bluesky.errors import ReductionError
 
+from ._workers import OneThread, Workers
+
 Floats = NDArray[np.float64]
 
 # Blocks that the coarsest estimate of an error needs: its own error is 1 / sqrt(2 * (blocks - 1)).
 _FEWEST_BLOCKS = 8
+# Diagonals that share a cache line.
+_TOGETHER = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -104,7 +108,9 @@ def age_profiles(two_time: TwoTimeResult, *, windows: int = 8) -> AgeProfiles:
     )
 
 
-def diagonal_means(c2: Floats, edges: NDArray[np.int64]) -> tuple[Floats, Floats]:
+def diagonal_means(
+    c2: Floats, edges: NDArray[np.int64], workers: Workers | None = None
+) -> tuple[Floats, Floats]:
     """Means and errors along the diagonals of c2 (nb, n, n), shape (k, n - 1, nb) each.
 
     Window w has the pairs of rows with ``edges[w] <= i + j + 1 < edges[w + 1]``, which is twice their age.
@@ -112,8 +118,13 @@ def diagonal_means(c2: Floats, edges: NDArray[np.int64]) -> tuple[Floats, Floats
     nb, n, _ = c2.shape
     means = np.full((len(edges) - 1, max(n - 1, 0), nb), np.nan)
     errors = means.copy()
-    for b in range(nb):
-        _fill_diagonal_means(c2[b], edges, means[:, :, b], errors[:, :, b])
+    workers = workers or OneThread()
+
+    def fill(part: int) -> None:
+        for b in range(nb):
+            fill_diagonal_means(c2[b], edges, part, workers.threads, means[:, :, b], errors[:, :, b])
+
+    workers.run(fill, workers.threads)
     return means, errors
 
 
@@ -134,22 +145,37 @@ def _half_times(c2: Floats, errors: Floats) -> tuple[Floats, Floats]:
     return half, half_err
 
 
-def _fill(c2: Floats, edges: NDArray[np.int64], means: Floats, errors: Floats) -> None:
-    """Means and errors of the diagonals of c2 (n, n) in age windows; means and errors (k, n - 1)."""
+def _fill(c2: Floats, edges: NDArray[np.int64], part: int, parts: int, means: Floats, errors: Floats) -> None:
+    """Means and errors of the diagonals of c2 (n, n) in age windows; means and errors (k, n - 1).
+
+    Of every `parts` groups of neighbouring diagonals one: they are copied together, as they lie in memory.
+    """
     n = len(c2)
-    values = np.empty(n)
-    for lag in range(1, n):
-        row = 0
-        for window in range(len(edges) - 1):
-            number = 0
-            while row + lag < n and 2 * row + lag + 1 < edges[window + 1]:
-                if 2 * row + lag + 1 >= edges[window] and not np.isnan(c2[row, row + lag]):
-                    values[number] = c2[row, row + lag]
-                    number += 1
-                row += 1
-            if number:
-                means[window, lag - 1] = values[:number].mean()
-                errors[window, lag - 1] = mean_error(values[:number])
+    diagonals = np.empty((_TOGETHER, n))
+    for first in range(1 + part * _TOGETHER, n, parts * _TOGETHER):
+        for row in range(n - first):
+            for k in range(min(_TOGETHER, n - first - row)):
+                diagonals[k, row] = c2[row, row + first + k]
+        for lag in range(first, min(first + _TOGETHER, n)):
+            diagonal = diagonals[lag - first, : n - lag]
+            fill_diagonal(diagonal, lag, edges, means[:, lag - 1], errors[:, lag - 1])
+
+
+def _fill_diagonal(
+    diagonal: Floats, lag: int, edges: NDArray[np.int64], means: Floats, errors: Floats
+) -> None:
+    values = np.empty(len(diagonal))
+    row = 0
+    for window in range(len(edges) - 1):
+        number = 0
+        while row < len(diagonal) and 2 * row + lag + 1 < edges[window + 1]:
+            if 2 * row + lag + 1 >= edges[window] and not np.isnan(diagonal[row]):
+                values[number] = diagonal[row]
+                number += 1
+            row += 1
+        if number:
+            means[window] = values[:number].mean()
+            errors[window] = mean_error(values[:number])
 
 
 def _mean_error(values: Floats) -> float:
@@ -172,4 +198,5 @@ def _mean_error(values: Floats) -> float:
 
 
 mean_error: Any = njit(cache=True, nogil=True)(_mean_error)
-_fill_diagonal_means: Any = njit(cache=True, nogil=True)(_fill)
+fill_diagonal: Any = njit(cache=True, nogil=True)(_fill_diagonal)
+fill_diagonal_means: Any = njit(cache=True, nogil=True)(_fill)

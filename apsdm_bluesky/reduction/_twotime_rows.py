@@ -34,6 +34,7 @@ class Rows:
         self._closed_bytes = 0
         self._frames: list[int] = []  # of the closed rows
         self._open = np.zeros(columns, np.uint32)
+        self._single: Counts | None = None  # the open row instead, of one frame
         self._open_frames = 0
 
     def open(self, index: int) -> NDArray[np.uint32]:
@@ -48,10 +49,15 @@ class Rows:
         """So many frames were added to the open row."""
         self._open_frames += frames
 
+    def put(self, row: Counts) -> None:
+        """The open row, of width 1, is this one, which has the narrowest dtype for its counts."""
+        self._single = row
+        self._open_frames = 1
+
     def totals(self) -> NDArray[np.uint64]:
         """The sum of all frames, shape (columns,)."""
         total = self._open.astype(np.uint64)
-        for row in self._closed:
+        for row in (*self._closed, self._single):
             if row is not None:
                 total += row
         return total
@@ -61,18 +67,23 @@ class Rows:
         if not self._open_frames:
             return np.zeros(0, np.int64), []
         nothing = np.zeros(len(self._open), np.uint8)
-        rows = [nothing if row is None else row for row in (*self._closed, _narrow(self._open))]
+        rows = [nothing if row is None else row for row in (*self._closed, self._opened())]
         return np.array([*self._frames, self._open_frames], np.int64), rows
 
     def _close(self) -> None:
-        row = _narrow(self._open) if self._open_frames else None
+        row = self._opened() if self._open_frames else None
         self._closed.append(row)
         self._closed_bytes += _bytes(row)
         self._frames.append(self._open_frames)
-        self._open[:] = 0
+        if self._single is None:
+            self._open[:] = 0
+        self._single = None
         self._open_frames = 0
         while self._needed() > self._budget:
             self._double_width()
+
+    def _opened(self) -> Counts:
+        return _narrow(self._open) if self._single is None else self._single
 
     def _needed(self) -> float:
         return self._closed_bytes * self._bytes_a_byte + self._square * (len(self._closed) + 1) ** 2
@@ -80,6 +91,9 @@ class Rows:
     def _double_width(self) -> None:
         """Add up rows 2k and 2k + 1, each pair's memory freed before the next's is taken."""
         self.width *= 2
+        if self._single is not None:
+            self._open += self._single
+            self._single = None
         if len(self._closed) % 2:
             last = self._closed.pop()
             if last is not None:

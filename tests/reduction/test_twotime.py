@@ -174,6 +174,23 @@ def test_counts_of_any_size(highest):
     np.testing.assert_allclose(result.c2, reference_c2(frames, np.arange(30), QMAP), rtol=1e-12)
 
 
+def test_bright_frames_among_dim_ones():
+    """Rows of one and of two bytes, while each frame is a row and when rows widen."""
+    rng = np.random.default_rng(2)
+    frames = rng.poisson(0.3, (90, *SHAPE)).astype(np.uint16)
+    frames[::7, 5, 6] = 300
+    frames[80, 5, 6] = 256
+    for options in ({}, {"budget": 80_000}):
+        result = reduced(frames, **options)
+        expected = reference_c2(frames, np.arange(90), QMAP, result.width)
+        np.testing.assert_allclose(result.c2, expected, rtol=1e-12)
+        assert same(reduced(frames.astype(">u2"), **options), result)
+        events = TwoTime(QMAP, **options)
+        events.push(pack_events(batch(frames)))
+        assert same(events.result(), result)
+    assert result.width > 1
+
+
 @pytest.mark.parametrize("mean", [0.01, 0.4, 2])
 def test_planes_events_and_matrices_give_the_same_bits(mean):
     """600 rows, one with a bright pixel: several blocks, of unlike sizes."""
