@@ -226,7 +226,7 @@ def test_wrong_usage(arguments):
 
 def test_ctrl_c_leaves_nothing(tmp_path):
     path, log = tmp_path / "long.npy", tmp_path / "home/logs/apsdm.log"
-    np.lib.format.open_memmap(path, "w+", np.uint16, (40_000, 256, 256)).flush()  # holes: it takes no room
+    np.lib.format.open_memmap(path, "w+", np.uint16, (1_000_000, 256, 256)).flush()  # holes: it takes no room
     with started("reduce", path, home=tmp_path / "home") as process:
         wait_for(log.exists, message="the beginning of the reduction")
         process.send_signal(signal.SIGINT)

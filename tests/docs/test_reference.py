@@ -163,7 +163,7 @@ def dtype_of(data_key, array):
 
 def size_of(name):
     """In the demo run."""
-    sizes = {"T": 38, "Q": 8, "S": 24, "N": 2000, "B": 2000, "K": 63, "I": 10, "y": 256, "x": 256}
+    sizes = {"T": 38, "Q": 8, "S": 24, "N": 2000, "B": 2000, "K": 63, "I": 12, "y": 256, "x": 256}
     return sizes[name] if name in sizes else int(name)
 
 

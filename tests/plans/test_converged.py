@@ -147,8 +147,8 @@ def test_a_judgement_that_fails_is_told(RE, det, documents, reducing, monkeypatc
 
     monkeypatch.setattr("apsdm_bluesky.plans._convergence.fit_decays", fit)
     reducer = reducing(det)
-    RE(acquire_until_converged(det, reducer.progress, 200, rate_error=0.1, **TIMES))
-    assert documents.ledger()["accepted"] == 200
+    RE(acquire_until_converged(det, reducer.progress, 1500, rate_error=0.1, **TIMES))
+    assert documents.ledger()["accepted"] == 1500
     assert "FloatingPointError: the fit went wrong" in documents.reason
     assert documents.events("convergence") == []
 
