@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -68,12 +69,13 @@ def reduce(
     if out is not None and out.exists():
         raise StorageError(f"{out}: exists already; choose another name")
     with ExitStack() as stack:
+        interrupted = stack.enter_context(_interrupts_kept())
         job = _job(source, configured(config, home), bins, stack, as_it_was=config is None)
         # Kept back until the end: what fails, or is interrupted, leaves nothing in the catalogue.
         documents: list[Document] = []
         analysis = _analysis(job, documents, stack)
         log_to_file(job.settings.folders)
-        with _progress(job.frames.frames) as tell:
+        with _progress(job.frames.frames, interrupted) as tell:
             acquisition = _reduce(job, analysis, tell)
         report = _report(job, analysis, acquisition)
         publish = job.run is not None and not no_publish
@@ -223,15 +225,37 @@ def _publish(job: _Job, analysis: "SeriesAnalysis", documents: "list[Document]")
 
 
 @contextmanager
-def _progress(frames: int) -> "Iterator[Tell]":
-    """A bar on a terminal."""
+def _interrupts_kept() -> Iterator[list[int]]:
+    """The signals of Ctrl-C that came: in the middle of an import, a library's bare except may catch it."""
+    came: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _progress(frames: int, interrupted: list[int]) -> "Iterator[Tell]":
+    """A bar on a terminal; the place where a Ctrl-C that got lost is found."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("Frames"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("frames", total=frames)
-        yield lambda done: progress.update(task, completed=done)
+
+        def tell(done: int) -> None:
+            if interrupted:
+                raise KeyboardInterrupt
+            progress.update(task, completed=done)
+
+        yield tell
 
 
 def _print(report: dict[str, Any]) -> None:
