@@ -106,9 +106,8 @@ def acquire_until_converged(
         "convergence": {**dataclasses.asdict(targets), "bins": targets.bins and list(targets.bins), **limits},
         **(md or {}),
     }
-    import_module(
-        "lmfit"
-    )  # the first fit loads it, which takes seconds on a busy machine: not while frames come
+    # The first fit loads it, which takes seconds on a busy machine: not while frames come.
+    import_module("lmfit")
     judge = _Judge(detector, progress, targets)
     try:
         return (

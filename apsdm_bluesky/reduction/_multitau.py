@@ -62,7 +62,8 @@ class MultiTau:
     scikit-beam ends the curves of all bins.
 
     Memory: 52 bytes a used pixel and level (d = 4), log2(N) levels, whatever the number of frames; more where
-    counts do not fit 16 bits, products not 32, or frames are missing.
+    counts do not fit 16 bits, products not 32, or frames are missing. Up to 135 MB of events, and
+    a batch, wait to make up a block (see `EventGather`).
 
     Parameters
     ----------

@@ -97,7 +97,8 @@ class SeriesReduction:
         Raises
         ------
         ReductionError
-            As the single reductions do: wrong shape or dtype, indices out of order.
+            As the single reductions do: wrong shape or dtype, indices out of order. Some of them may have
+            taken the batch and others not: the series should not go on.
         """
         if self._parts is not None:
             self._parts.push(batch)
