@@ -18,8 +18,10 @@ def test_every_part_runs_once() -> None:
 
 def test_parts_run_at_the_same_time() -> None:
     meeting = threading.Barrier(2, timeout=30)
+    places: list[int] = []
     with Threads(2) as threads:
-        threads.run(lambda part: meeting.wait() and None, 2)
+        threads.run(lambda part: places.append(meeting.wait()), 2)  # alone, a part would wait in vain
+    assert sorted(places) == [0, 1]
 
 
 def test_a_part_that_fails_is_told_when_all_have_ended() -> None:
