@@ -1,12 +1,12 @@
 """Where frames come from: one protocol, and PVAccess or a file behind it."""
 
 from ._credit import CreditGate
-from ._listening import listening_at
 from ._ntndarray import UNREADABLE, decode_ntndarray
 from ._protocol import FrameSink, FrameSource, Message
 from ._pva import PvaSource
 from ._recorder import Recorder, structure_of
 from ._replay import ReplaySource
+from ._serving import pva_server
 
 __all__ = [
     "UNREADABLE",
@@ -18,6 +18,6 @@ __all__ = [
     "Recorder",
     "ReplaySource",
     "decode_ntndarray",
-    "listening_at",
+    "pva_server",
     "structure_of",
 ]

@@ -5,20 +5,16 @@ The publisher monitors it, and waits while `credit` of its messages are not hand
 consumer of a channel at a time.
 """
 
-import atexit
-import functools
 import logging
 import math
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import pvaccess
 
-from ._listening import INTERFACES, listening_at
+from ._serving import interface_of_environment, pva_server
 
 logger = logging.getLogger(__name__)
 
@@ -161,24 +157,5 @@ class _Link:
         self._connected = connected
 
 
-_starting = threading.Lock()
-
-
 def _server() -> pvaccess.PvaServer:
-    """One for all channels of this process; it lives as long."""
-    with _starting:
-        return _started()
-
-
-@functools.cache
-def _started() -> pvaccess.PvaServer:
-    with _on_loopback():
-        server = pvaccess.PvaServer()
-        server.start()
-    atexit.register(server.stop)
-    return server
-
-
-def _on_loopback() -> AbstractContextManager[None]:
-    """Unless the environment says where."""
-    return listening_at(os.environ.get(INTERFACES, "127.0.0.1"))
+    return pva_server(interface_of_environment())

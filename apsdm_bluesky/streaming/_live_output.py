@@ -13,7 +13,8 @@ import numpy as np
 import pvaccess
 from numpy.typing import NDArray
 
-from apsdm_bluesky.reduction import RunningResult
+from apsdm_bluesky.errors import ServiceError
+from apsdm_bluesky.reduction import MultiTauResult, RunningResult
 
 from ._live_server import LiveServer
 
@@ -39,7 +40,7 @@ class LiveOutput:
     prefix
         In front of each name.
     q_bins
-        Dynamic bins to begin with. Where a result has another number its table is replaced.
+        Dynamic bins that `g2` has columns for; those that a result has not are NaN.
 
     Raises
     ------
@@ -58,7 +59,9 @@ class LiveOutput:
         self._serve("q", _scalar_array)
         self._serve("iq", lambda: _table(("q", "intensity")))
         self._serve("sum", _image)
-        self._serve_g2(q_bins)
+        bins = range(1, q_bins + 1)
+        self._g2_columns = ("delay", *(f"g2_q{i}" for i in bins), *(f"g2_err_q{i}" for i in bins))
+        self._serve("g2", lambda: _table(self._g2_columns))
 
     def publish(self, result: RunningResult, *, missing: int) -> None:
         """Post a result. Displays must never harm a reduction: a failure is logged, once."""
@@ -72,17 +75,23 @@ class LiveOutput:
 
     def _publish(self, result: RunningResult, missing: int) -> None:
         multitau, saxs = result.multitau, result.saxs
-        if len(multitau.q) != self._q_bins:
-            self._serve_g2(len(multitau.q))
-        columns = (multitau.delays.astype(np.float64), *multitau.g2.T, *multitau.g2_err.T)
-        self._post(
-            "g2", {"value": dict(zip(self._g2_columns, map(np.ascontiguousarray, columns), strict=True))}
-        )
+        self._post_g2(multitau)
         self._post("q", {"value": multitau.q})
         self._post("iq", {"value": {"q": saxs.static_q, "intensity": saxs.intensity}})
         self._post_image(saxs.sum_image)
         self._post("missing", {"value": missing})
         self._post("frames", {"value": multitau.frames})  # last: who waits for it finds the rest
+
+    def _post_g2(self, multitau: MultiTauResult) -> None:
+        columns = {name: np.full(len(multitau.delays), np.nan) for name in self._g2_columns}
+        columns["delay"] = multitau.delays.astype(np.float64)
+        bins = multitau.g2.shape[1]
+        if f"g2_q{bins}" not in columns:
+            room = len(self._g2_columns) // 2
+            raise ServiceError(f"g2 has {bins} bins, its channel {room}; start a new session")
+        for i, (g2, g2_err) in enumerate(zip(multitau.g2.T, multitau.g2_err.T, strict=True), 1):
+            columns[f"g2_q{i}"], columns[f"g2_err_q{i}"] = map(np.ascontiguousarray, (g2, g2_err))
+        self._post("g2", {"value": columns})
 
     def _post_image(self, image: NDArray[np.int64]) -> None:
         ny, nx = image.shape
@@ -109,12 +118,6 @@ class LiveOutput:
         # Two objects: the one that is served must not be the one that is posted.
         self._server.serve(self._prefix + name, build())
         self._updates[name] = build()
-
-    def _serve_g2(self, q_bins: int) -> None:
-        bins = range(1, q_bins + 1)
-        self._g2_columns = ("delay", *(f"g2_q{i}" for i in bins), *(f"g2_err_q{i}" for i in bins))
-        self._q_bins = q_bins
-        self._serve("g2", lambda: _table(self._g2_columns))
 
 
 def _now() -> dict[str, int]:

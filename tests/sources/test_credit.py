@@ -1,7 +1,6 @@
 """The credit loop: a publisher that waits for its consumer, over real PVA."""
 
 import logging
-import os
 import subprocess
 import sys
 import threading
@@ -12,8 +11,9 @@ import pytest
 
 from apsdm_bluesky.config import SimulationConfig
 from apsdm_bluesky.sim import DetectorProcess
-from apsdm_bluesky.sources import CreditGate, PvaSource
-from apsdm_bluesky.sources._credit import _NOBODY, _on_loopback
+from apsdm_bluesky.sources import CreditGate, PvaSource, pva_server
+from apsdm_bluesky.sources._credit import _NOBODY
+from apsdm_bluesky.sources._serving import interface_of_environment
 from apsdm_bluesky.streaming import AcquisitionInfo, BlockPool, Lane, Receiver
 from tests.sim.client import Client
 from tests.streaming.test_lane import Gated
@@ -166,17 +166,15 @@ def test_nobody_is_waited_for_where_nobody_subscribes(detector):
 @pytest.fixture
 def ack():
     """A consumer's record, served here, and what writes to it."""
-    server = pvaccess.PvaServer()
-    server.addRecord("here:ack", pvaccess.PvLong(0), None)
-    server.start()
-
-    yield lambda number: server.update("here:ack", pvaccess.PvLong(number))
-    server.removeRecord("here:ack")
-    server.stop()
+    server = pva_server("127.0.0.1")
+    if not server.hasRecord("here:ack"):  # clients of a record that is made anew can go dead
+        server.addRecord("here:ack", pvaccess.PvLong(0), None)
+    return lambda number: server.update("here:ack", pvaccess.PvLong(number))
 
 
 @pytest.fixture
-def gate():
+def gate(ack):
+    ack(_NOBODY)
     made = CreditGate("here", 3, patience_s=20)
     yield made
     made.close()
@@ -229,13 +227,9 @@ def test_a_consumer_that_unsubscribes_is_not_waited_for(ack, gate):
 def test_the_record_is_served_on_loopback_unless_somebody_says_otherwise(monkeypatch):
     name = "EPICS_PVAS_INTF_ADDR_LIST"
     monkeypatch.delenv(name)
-    with _on_loopback():
-        assert os.environ[name] == "127.0.0.1"
-    assert name not in os.environ
+    assert interface_of_environment() == "127.0.0.1"
     monkeypatch.setenv(name, "10.1.2.3")
-    with _on_loopback():
-        assert os.environ[name] == "10.1.2.3"
-    assert os.environ[name] == "10.1.2.3"
+    assert interface_of_environment() == "10.1.2.3"
 
 
 def test_a_process_that_ends_while_subscribed_ends_well(sound_detector):
