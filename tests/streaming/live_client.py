@@ -28,7 +28,7 @@ def display(prefix, frames, file):
 
 
 def assert_shows(file, result, columns=None):
-    """What was read from a display is `result`, with g2 in so many columns (default: as many as it has bins)."""
+    """A display has read `result`, with g2 in so many columns (default: as many as it has bins)."""
     with np.load(file) as found:
         multitau, saxs = result.multitau, result.saxs
         nq = multitau.g2.shape[1]
