@@ -9,14 +9,22 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from apsdm_bluesky.archive import AgentLock, ArchivePlaces, Archiver, Ledger, Requests, State, Steps
+from apsdm_bluesky.archive import (
+    AgentLock,
+    ArchivePlaces,
+    Archiver,
+    Ledger,
+    Planner,
+    Requests,
+    State,
+    Steps,
+)
 from apsdm_bluesky.config import BeamlineConfig
 from apsdm_bluesky.errors import ApsdmError, ServiceError, StorageError
 from apsdm_bluesky.spool import Spool, SpoolSession
@@ -73,17 +81,31 @@ class Agent:
     def _compose(self, stack: ExitStack, stop: threading.Event) -> "_Parts":
         """What the agent is made of; `stack` closes it."""
         config, folders = self._config, self._config.folders
-        ledger, spool = Ledger(folders.archive), Spool(folders.spool)
+        ledger, spool = Ledger(folders.archive, config.archive.database), Spool(folders.spool)
         stack.callback(ledger.close)
         adoption = _Adoption(spool, self._uri, self._api_key)
         stack.callback(adoption.close)
         transfers = self._transfers()
         for transfer in transfers.values():
             stack.callback(transfer.close)
-        requests = Requests(spool, ledger, analysis_timeout_s=config.archive.analysis_timeout_s, actor=_ACTOR)
-        places = ArchivePlaces(folder=folders.archive, roots=[folders.raw], prefix=config.name)
+        requests = Requests(spool, ledger, actor=_ACTOR)
+        places = ArchivePlaces(
+            folder=folders.archive,
+            roots=[folders.raw],
+            prefix=config.name,
+            target=int(config.archive.bundle_gb * 1e9),
+        )
+        planner = Planner(
+            requests,
+            ledger,
+            roots=places.roots,
+            target=places.target,
+            wait_s=config.archive.bundle_wait_s,
+            analysis_timeout_s=config.archive.analysis_timeout_s,
+            actor=_ACTOR,
+        )
         steps = Steps(places, requests=requests, transfers=transfers, should_stop=stop.is_set)
-        return _Parts(adoption, requests, ledger, Archiver(ledger, steps, actor=_ACTOR))
+        return _Parts(adoption, requests, planner, ledger, Archiver(ledger, steps, actor=_ACTOR))
 
     def _transfers(self) -> dict[str, Transfer]:
         """Every configured destination by its collection's name."""
@@ -135,6 +157,7 @@ class _Adoption:
 class _Parts:
     adoption: _Adoption
     requests: Requests
+    planner: Planner
     ledger: Ledger
     archiver: Archiver
 
@@ -142,9 +165,10 @@ class _Parts:
         """Adopt, reconcile, and advance every record by a step; whether there may be more to do at once."""
         try:
             self.adoption.look()
-            more = self.requests.reconcile() > 0
+            self.requests.reconcile()
+            more = self.planner.plan() > 0
             records = self.ledger.list(*_WORKING)
-        except StorageError as error:
+        except (StorageError, ServiceError) as error:
             log.warning("%s", error)
             return False
         for record in records:
@@ -159,19 +183,20 @@ def archive_status(config: BeamlineConfig) -> dict[str, Any]:
 
     Returns
     -------
-    `running` (the agent's pid, host and since when, or None), `counts` by state, `records` (a mapping each).
+    `running` (the agent's pid, host and since when, or None), `counts` of runs by state, `bundles` that are
+    not verified (a mapping each).
     """
     folder = config.folders.archive
     holder = AgentLock(folder).holder()
     if not folder.is_dir():
-        return {"running": holder, "counts": {}, "records": []}
-    ledger = Ledger(folder)
+        return {"running": holder, "counts": {}, "bundles": []}
+    ledger = Ledger(folder, config.archive.database)
     try:
-        records = ledger.list()
+        counts = {state.value: number for state, number in ledger.runs.counts().items()}
+        bundles = [asdict(record) for record in ledger.list(*_WORKING, State.QUARANTINED)]
     finally:
         ledger.close()
-    counts = Counter(record.state.value for record in records)
-    return {"running": holder, "counts": dict(counts), "records": [asdict(record) for record in records]}
+    return {"running": holder, "counts": counts, "bundles": bundles}
 
 
 def agent_runs(config: BeamlineConfig) -> bool:

@@ -113,10 +113,10 @@ class Session:
 
     @cached_property
     def archive(self) -> Any:
-        """The archive's records: `archive.list()`, `archive.get(uid)`."""
+        """The archive's ledger: `archive.runs.list()`, `archive.runs.get(uid)`, `archive.bundles_of(uid)`."""
         from apsdm_bluesky.archive import Ledger
 
-        ledger = Ledger(self.config.folders.archive)
+        ledger = Ledger(self.config.folders.archive, self.config.archive.database)
         self._resources.callback(ledger.close)
         return ledger
 

@@ -28,7 +28,11 @@ def sample(tmp_path):
 
 
 def states(config) -> dict[str, str]:
-    return {record["uid"]: record["state"] for record in archive_status(config)["records"]}
+    ledger = Ledger(config.folders.archive)
+    try:
+        return {entry.uid: entry.state for entry in ledger.runs.list()}
+    finally:
+        ledger.close()
 
 
 def wait_for_state(config, uid: str, *wanted: State) -> None:
@@ -177,7 +181,7 @@ def test_full_disk_while_bundling_is_parked_and_goes_on_when_space_returns(sampl
         with agent_process(sample.config):
             wait_for_state(sample.config, "big", State.PARKED)
             wait_for_state(sample.config, "small", State.VERIFIED)
-            (record,) = (r for r in archive_status(sample.config)["records"] if r["uid"] == "big")
+            (record,) = archive_status(sample.config)["bundles"]
             assert "No space left" in record["reason"]
             assert not record["needs_person"]
             assert [path.name for path in folder.iterdir() if path.name.startswith("big")] == []

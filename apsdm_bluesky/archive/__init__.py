@@ -1,13 +1,17 @@
-"""The archive: bundles, the state machine of each run's record, the ledger, and the driver of them all."""
+"""The archive: bundles, the state machine of each one, the ledger, and the driver of them all."""
 
 from ._archiver import Archiver
-from ._bundle import MANIFEST_SUFFIX, Bundle, make_bundle, manifest_path
-from ._ledger import Ledger, TransitionEntry
+from ._bundle import MANIFEST_SUFFIX, Bundle, Contents, make_bundle, manifest_path
+from ._history import TransitionEntry
+from ._ledger import Ledger
+from ._local_copy import LocalCopy
 from ._lock import AgentLock
 from ._machine import TABLE, TransitionError, apply, next_instruction
 from ._manifest import decode_manifest, encode_manifest
+from ._planner import Planner
 from ._record import Evidence, Instruction, Record, State
 from ._requests import Requests
+from ._runs import RunEntry, RunFilter
 from ._sources import SourceError
 from ._steps import ArchivePlaces, Steps
 
@@ -18,11 +22,16 @@ __all__ = [
     "ArchivePlaces",
     "Archiver",
     "Bundle",
+    "Contents",
     "Evidence",
     "Instruction",
     "Ledger",
+    "LocalCopy",
+    "Planner",
     "Record",
     "Requests",
+    "RunEntry",
+    "RunFilter",
     "SourceError",
     "State",
     "Steps",

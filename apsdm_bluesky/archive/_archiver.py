@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 _PROGRESS = (Bundled, Arrived, ReadBack)
 _TROUBLE = (Blocked, BundleLost, SendFailed, ReadFailed, DestinationMissing)
-_DONE = (State.VERIFIED, State.RELEASED)
 _STUCK = (State.PARKED, State.QUARANTINED)
 
 
@@ -60,13 +59,13 @@ class Archiver:
         except StoppedError:
             return False
         except StorageError as error:  # of the ledger itself: the step is done again when it can be recorded
-            log.warning("run %s: %s", record.uid, error)
+            log.warning("bundle %s: %s", record.uid, error)
             self._backoff.delay(record.uid)
             return False
 
     def tidy(self) -> None:
         """Remove what a killed agent left of bundles that are verified."""
-        for record in self._ledger.list(*_DONE):
+        for record in self._ledger.list(State.VERIFIED):
             self._remove_local(record)
 
     def _step(self, record: Record) -> bool:
@@ -102,23 +101,25 @@ class Archiver:
         except StoppedError:
             raise
         except Exception as error:  # a defect that one record brings out must not stop the others
-            log.exception("run %s", record.uid)
+            log.exception("bundle %s", record.uid)
             return Blocked(reason=f"a defect: {error!r}; see the agent's log, then resume", needs_person=True)
 
     def _settle(self, record: Record, event: Event) -> None:
         level = logging.WARNING if record.state in _STUCK else logging.INFO
         log.log(
-            level, "run %s: %s, it is %s %s", record.uid, type(event).__name__, record.state, record.reason
+            level, "bundle %s: %s, it is %s %s", record.uid, type(event).__name__, record.state, record.reason
         )
         if isinstance(event, _PROGRESS):
             self._backoff.reset(record.uid)
         elif isinstance(event, _TROUBLE):
             self._backoff.delay(record.uid)
-        if record.state in _DONE:
+        if record.state is State.VERIFIED:
             self._remove_local(record)
 
     def _remove_local(self, record: Record) -> None:
         try:
             self._steps.remove_local(record)
         except OSError as error:
-            log.warning("run %s: its local bundle stays until the agent starts again: %s", record.uid, error)
+            log.warning(
+                "bundle %s: its local bundle stays until the agent starts again: %s", record.uid, error
+            )

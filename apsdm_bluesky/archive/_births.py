@@ -52,15 +52,15 @@ class Births:
             )
         return replace(member, birth_sha256=told[1])
 
-    def check_complete(self, members: Iterable[BundleMember]) -> None:
-        """Refuse a bundle that lacks what was written.
+    def check_complete(self, names: Iterable[str]) -> None:
+        """Refuse to bundle less than what was written; `names` are those of all files in the bundles.
 
         Raises
         ------
         SourceError
             A file is missing.
         """
-        missing = sorted(self._told.keys() - {member.path for member in members})
+        missing = sorted(self._told.keys() - set(names))
         if missing:
             raise SourceError(
                 f"{missing[0]}: is missing, but the documents tell its hash ({len(missing)} files)"

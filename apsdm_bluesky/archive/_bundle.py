@@ -14,8 +14,9 @@ from apsdm_bluesky.model import ArchivedRun, BundleMember, Manifest
 from apsdm_bluesky.spool import RunFile
 
 from ._births import Births, frame_ledger
-from ._manifest import SCHEMA, TOOL, encode_manifest
-from ._sources import SourceFile, raw_files
+from ._grouping import parts_of
+from ._manifest import SCHEMA, TOOL, encode_manifest, software_versions
+from ._sources import SourceError, SourceFile, raw_files
 from ._tar import SourceChangedError, TarWriter
 
 MANIFEST_SUFFIX = ".manifest.json"
@@ -38,16 +39,51 @@ def manifest_path(tar: str) -> str:
     return tar.removesuffix(".tar") + MANIFEST_SUFFIX
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """Which files of runs a bundle takes: all, or one of the parts that a big run is divided into.
+
+    Parameters
+    ----------
+    roots
+        Raw files are taken from these folders only.
+    target
+        Bytes that a part is to have. The documents are in the first one.
+    """
+
+    roots: Sequence[Path]
+    target: int = 0
+    part: int = 1
+    parts: int = 1
+
+    def select(self, runs: Sequence[RunFile]) -> tuple[list[SourceFile], list[SourceFile]]:
+        """All raw files of the runs, and those of this part.
+
+        Raises
+        ------
+        SourceError
+            The files are not what the documents say, or make another number of parts than was planned.
+        """
+        sources = raw_files(runs, self.roots)
+        divided = parts_of(sources, self.target) if self.parts > 1 else [sources]
+        if len(divided) != self.parts:
+            raise SourceError(
+                f"run {runs[0].uid}: its files fill {len(divided)} bundles now, not {self.parts} as planned; "
+                "put them back as they were, and archive.bundle_gb as it was, then resume"
+            )
+        return sources, divided[self.part - 1]
+
+
 def make_bundle(
     runs: Sequence[RunFile],
     *,
     folder: Path,
     destination: str,
     collection: str,
-    roots: Sequence[Path],
+    contents: "Contents",
     progress: Callable[[int], None],
 ) -> Bundle:
-    """Bundle runs, the raw one first, into `folder`. A bundle of that name from before is replaced.
+    """Bundle runs into `folder`. A bundle of that name from before is replaced.
 
     The tar and the manifest are the same byte for byte as long as the sources are. Files are only read.
 
@@ -55,8 +91,8 @@ def make_bundle(
     ----------
     destination
         The tar's path at the destination; its last part is the name here.
-    roots
-        Raw files are taken from these folders only.
+    contents
+        Which of their files.
     progress
         Gets the number of bytes taken, chunk by chunk; what it raises ends the bundling.
 
@@ -71,24 +107,25 @@ def make_bundle(
     for _ in range(_ATTEMPTS):
         with contextlib.suppress(SourceChangedError), _storage_errors(folder):
             make_folder(folder)
-            writer, members = _write_tar(tar, runs, roots, progress)
-            manifest = _describe(runs, members, writer, tar.name, destination, collection)
+            writer, members = _write_tar(tar, runs, contents, progress)
+            manifest = _describe(runs, members, writer, contents, destination, collection)
             return _write_manifest(tar, manifest)
     raise StorageError(
-        f"{tar.name}: its files are changed all the time; stop what writes them under {roots[0]}"
+        f"{tar.name}: its files are changed all the time; stop what writes them under {contents.roots[0]}"
     )
 
 
 def _write_tar(
-    tar: Path, runs: Sequence[RunFile], roots: Sequence[Path], progress: Callable[[int], None]
+    tar: Path, runs: Sequence[RunFile], contents: "Contents", progress: Callable[[int], None]
 ) -> tuple[TarWriter, list[BundleMember]]:
     births = Births(runs)
-    raw = raw_files(runs, roots)
-    sources = sorted([*_document_files(runs), *raw], key=lambda file: file.name.encode())
+    raw, mine = contents.select(runs)
+    births.check_complete(file.name for file in raw)
+    documents = _document_files(runs) if contents.part == 1 else ()
+    sources = sorted([*documents, *mine], key=lambda file: file.name.encode())
     with _part_of(tar) as part, TarWriter(part, progress) as writer:
         members = [births.checked(writer.add(source)) for source in sources]
-        births.check_complete(members)
-        if raw_files(runs, roots) != raw:
+        if contents.select(runs) != (raw, mine):
             raise SourceChangedError(f"{tar.name}: files were changed while they were bundled")
         writer.finish()
     return writer, members
@@ -109,7 +146,7 @@ def _describe(
     runs: Sequence[RunFile],
     members: Sequence[BundleMember],
     writer: TarWriter,
-    name: str,
+    contents: "Contents",
     destination: str,
     collection: str,
 ) -> Manifest:
@@ -118,16 +155,17 @@ def _describe(
     return Manifest(
         schema=SCHEMA,
         tool=TOOL,
+        software=software_versions(),
         runs=archived,
         proposal=_text(start.get("proposal")),
         esaf=_text(start.get("esaf")),
         members=tuple(members),
-        bundle=name,
+        bundle=destination.rsplit("/", 1)[-1],
         size=writer.size,
         sha256=writer.sha256,
         md5=writer.md5,
-        part=1,
-        parts=1,
+        part=contents.part,
+        parts=contents.parts,
         collection=collection,
         path=destination,
     )

@@ -1,4 +1,4 @@
-"""What may be observed of a run's archive."""
+"""What may be observed of a bundle."""
 
 from dataclasses import dataclass, field
 
@@ -137,8 +137,11 @@ class Md5Told(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocalRemoved(Event):
-    """The local copy was removed."""
+class ReadAgain(Event):
+    """The digest of a verified bundle that was read back once more: for a drill, or on request."""
+
+    found_sha256: str
+    evidence: Evidence = field(default=Evidence.RESTORED_SHA256, init=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

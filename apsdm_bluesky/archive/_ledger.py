@@ -1,165 +1,162 @@
-"""The archive's durable truth: one record a run, and every transition that made it what it is."""
+"""The archive's durable truth: one record a bundle, one entry a run, and every transition of both."""
 
-import contextlib
 import dataclasses
-import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from apsdm_bluesky.durable import make_folder
-from apsdm_bluesky.errors import StorageError
-
+from ._database import Database
 from ._events import Event
-from ._machine import apply
+from ._history import TransitionEntry, log_transition, read_history
+from ._machine import TransitionError, apply
 from ._record import Evidence, Record, State
-
-_metadata = sa.MetaData()
-
-_records = sa.Table(
-    "records",
-    _metadata,
-    sa.Column("uid", sa.String, primary_key=True),
-    sa.Column("collection", sa.String, nullable=False),
-    sa.Column("state", sa.String, nullable=False, index=True),
-    sa.Column("reason", sa.String, nullable=False),
-    sa.Column("needs_person", sa.Boolean, nullable=False),
-    sa.Column("resume_at", sa.String),
-    sa.Column("destination", sa.String),
-    sa.Column("size", sa.BigInteger),
-    sa.Column("sha256", sa.String),
-    sa.Column("md5", sa.String),
-    sa.Column("manifest_size", sa.BigInteger),
-    sa.Column("manifest_sha256", sa.String),
-    sa.Column("submission_id", sa.String),
-    sa.Column("task_id", sa.String),
-    sa.Column("residency", sa.String, nullable=False),
-    sa.Column("read_submission_id", sa.String),
-    sa.Column("read_task_id", sa.String),
-    sa.Column("evidence", sa.String),
-    sa.Column("created", sa.Float, nullable=False),
-    sa.Column("updated", sa.Float, nullable=False),
-)
-
-_transitions = sa.Table(
-    "transitions",
-    _metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("uid", sa.String, sa.ForeignKey("records.uid"), nullable=False, index=True),
-    sa.Column("time", sa.Float, nullable=False),
-    sa.Column("event", sa.String, nullable=False),
-    sa.Column("from_state", sa.String),
-    sa.Column("to_state", sa.String, nullable=False),
-    sa.Column("evidence", sa.String, nullable=False),
-    sa.Column("actor", sa.String, nullable=False),
-)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TransitionEntry:
-    """One line of a record's history: `evidence` is the event's content; the first has no `from_state`."""
-
-    time: float
-    event: str
-    from_state: State | None
-    to_state: State
-    evidence: dict[str, Any]
-    actor: str
+from ._runs import RunTable, refresh_runs
+from ._tables import bundled, records
 
 
 class Ledger:
-    """The records in the SQLite file ``<folder>/ledger.sqlite``. Any process may read; one agent writes.
+    """The records of this station's bundles. Any process may read and write; one agent a station drives them.
 
-    Every method raises `StorageError` where the database cannot be read or written.
+    Every method raises `StorageError` where the database cannot be read or written, `ServiceError` where its
+    server does not answer.
+
+    Parameters
+    ----------
+    folder, url
+        See `Database`.
+
+    Attributes
+    ----------
+    runs
+        The runs whose bundles these are.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "ledger.sqlite"
-        with self._errors():
-            make_folder(folder)
-            self._engine = sa.create_engine(f"sqlite:///{self._path}", connect_args={"timeout": 30})
-            sa.event.listen(self._engine, "connect", _set_durable)
-            _metadata.create_all(self._engine)
+    def __init__(self, folder: Path, url: str | None = None) -> None:
+        self.database = Database(folder, url)
+        self.runs = RunTable(self.database)
 
-    def enqueue(self, uid: str, *, collection: str, actor: str) -> bool:
-        """Add a record for a run; False, and nothing changes, where it has one."""
+    def plan(self, runs: Sequence[str], *, parts: int = 1, actor: str) -> list[str]:
+        """Queue the bundles that are to hold `runs`, which are in the ledger and in no bundle yet.
+
+        Returns
+        -------
+        Their uids, one a part.
+        """
         now = time.time()
-        record = Record(uid=uid, collection=collection, created=now, updated=now)
-        try:
-            with self._errors(), self._engine.begin() as connection:
-                connection.execute(sa.insert(_records).values(_row(record)))
-                _log(connection, None, record, "Requested", {}, actor)
-        except IntegrityError:
-            return False
-        return True
+        collection = self._entry(runs[0]).collection
+        planned = [
+            Record(
+                uid=runs[0] if parts == 1 else f"{runs[0]}.{part}of{parts}",
+                collection=collection,
+                part=part,
+                parts=parts,
+                created=now,
+                updated=now,
+            )
+            for part in range(1, parts + 1)
+        ]
+        with self.database.begin() as connection:
+            taken = sa.select(bundled.c.run).where(bundled.c.run.in_(runs))
+            if connection.execute(taken).first() is not None:
+                raise TransitionError(f"run {runs[0]} or its company is in a bundle already")
+            for record in planned:
+                connection.execute(
+                    sa.insert(records).values(_row(record) | {"station": self.database.station})
+                )
+                places = [{"run": run, "bundle": record.uid, "place": n} for n, run in enumerate(runs)]
+                connection.execute(sa.insert(bundled), places)
+                _log(connection, None, record, "Planned", {"runs": list(runs)}, actor)
+        return [record.uid for record in planned]
 
     def apply(self, uid: str, event: Event, *, actor: str) -> Record:
-        """Put the run's record through `event` and keep both, or neither; returns the new record."""
-        with self._errors(), self._engine.begin() as connection:
-            row = connection.execute(sa.select(_records).where(_records.c.uid == uid)).one()
-            before = _record(row)
-            after = dataclasses.replace(apply(before, event), updated=time.time())
-            connection.execute(sa.update(_records).where(_records.c.uid == uid).values(_row(after)))
+        """Put a bundle's record through `event` and keep both, or neither; returns the new record.
+
+        Raises
+        ------
+        TransitionError
+            The event cannot happen in the record's state.
+        """
+        with self.database.begin() as connection:
+            query = sa.select(records).where(records.c.uid == uid).with_for_update()
+            before = _record(connection.execute(query).one(), _runs_in(connection, [uid]).get(uid, ()))
+            after = _stamped(apply(before, event))
+            connection.execute(sa.update(records).where(records.c.uid == uid).values(_row(after)))
             _log(connection, before.state, after, type(event).__name__, dataclasses.asdict(event), actor)
+            if (before.state, before.reason) != (after.state, after.reason):
+                refresh_runs(connection, after.runs)
         return after
 
     def get(self, uid: str) -> Record | None:
-        """The record of a run; None where it has none."""
-        with self._errors(), self._engine.connect() as connection:
-            row = connection.execute(sa.select(_records).where(_records.c.uid == uid)).one_or_none()
-        return None if row is None else _record(row)
+        """The record of a bundle; None where there is none."""
+        found = self._select(sa.select(records).where(records.c.uid == uid))
+        return found[0] if found else None
 
     def list(self, *states: State) -> Sequence[Record]:
-        """The records in any of `states` (all where none is given), in the order they were requested."""
-        query = sa.select(_records).order_by(_records.c.created, _records.c.uid)
+        """The station's bundles in any of `states` (where none is given: all), in the order of planning."""
+        query = sa.select(records).where(records.c.station == self.database.station)
         if states:
-            query = query.where(_records.c.state.in_(states))
-        with self._errors(), self._engine.connect() as connection:
-            return [_record(row) for row in connection.execute(query)]
+            query = query.where(records.c.state.in_(states))
+        return self._select(query.order_by(records.c.created, records.c.uid))
+
+    def bundles_of(self, run: str) -> Sequence[Record]:
+        """The bundles that hold a run, in the order of their parts."""
+        query = sa.select(records).join(bundled, bundled.c.bundle == records.c.uid)
+        return self._select(query.where(bundled.c.run == run).order_by(records.c.part))
 
     def history(self, uid: str) -> Sequence[TransitionEntry]:
-        """What happened to a run's record, in order."""
-        query = sa.select(_transitions).where(_transitions.c.uid == uid).order_by(_transitions.c.id)
-        with self._errors(), self._engine.connect() as connection:
-            return [_entry(row) for row in connection.execute(query)]
+        """What happened to a bundle, and to the run of that uid, in order."""
+        with self.database.read() as connection:
+            return read_history(connection, [uid])
 
     def close(self) -> None:
         """Close the database."""
-        self._engine.dispose()
+        self.database.close()
 
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except IntegrityError:
-            raise
-        except (OSError, DBAPIError) as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error.strerror
-            raise StorageError(
-                f"{self._path}: {cause}; free space or give access, the archive goes on by itself"
-            ) from error
+    def _select(self, query: Any) -> "Sequence[Record]":
+        with self.database.read() as connection:
+            rows = connection.execute(query).all()
+            runs = _runs_in(connection, [row.uid for row in rows])
+        return [_record(row, runs.get(row.uid, ())) for row in rows]
+
+    def _entry(self, uid: str) -> Any:
+        entry = self.runs.get(uid)
+        if entry is None:
+            raise TransitionError(f"run {uid} is not in the ledger")
+        return entry
 
 
-def _set_durable(connection: Any, _: object) -> None:
-    """A committed submission id must survive a power cut, not only a crash: synchronous is FULL."""
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+def _runs_in(connection: sa.Connection, bundles: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The runs of each bundle."""
+    runs: dict[str, tuple[str, ...]] = {}
+    for first in range(0, len(bundles), 500):  # databases bound the number of parameters
+        some = bundles[first : first + 500]
+        query = sa.select(bundled).where(bundled.c.bundle.in_(some)).order_by(bundled.c.place)
+        for row in connection.execute(query):
+            runs[row.bundle] = (*runs.get(row.bundle, ()), row.run)
+    return runs
+
+
+def _stamped(after: Record) -> Record:
+    now = time.time()
+    return dataclasses.replace(after, updated=now, verified=now if after.evidence else None)
 
 
 def _row(record: Record) -> dict[str, Any]:
-    return dataclasses.asdict(record)
+    fields = dataclasses.asdict(record)
+    del fields["runs"]
+    return fields
 
 
-def _record(row: sa.Row[Any]) -> Record:
+def _record(row: sa.Row[Any], runs: tuple[str, ...]) -> Record:
     fields = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented way to a row's mapping
+    del fields["station"]
     fields["state"] = State(fields["state"])
     for name, kind in (("resume_at", State), ("evidence", Evidence)):
         fields[name] = None if fields[name] is None else kind(fields[name])
-    return Record(**fields)
+    return Record(**fields, runs=runs)
 
 
 def _log(
@@ -170,24 +167,12 @@ def _log(
     evidence: dict[str, Any],
     actor: str,
 ) -> None:
-    line = {
-        "uid": after.uid,
-        "time": after.updated,
-        "event": event,
-        "from_state": before,
-        "to_state": after.state,
-        "evidence": json.dumps(evidence),
-        "actor": actor,
-    }
-    connection.execute(sa.insert(_transitions).values(line))
-
-
-def _entry(row: sa.Row[Any]) -> TransitionEntry:
-    return TransitionEntry(
-        time=row.time,
-        event=row.event,
-        from_state=None if row.from_state is None else State(row.from_state),
-        to_state=State(row.to_state),
-        evidence=json.loads(row.evidence),
-        actor=row.actor,
+    log_transition(
+        connection,
+        after.uid,
+        time=after.updated,
+        event=event,
+        states=(before, after.state),
+        evidence=evidence,
+        actor=actor,
     )

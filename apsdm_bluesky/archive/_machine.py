@@ -1,4 +1,4 @@
-"""The states of an archived run, as a machine without I/O: event in, new record and next instruction out.
+"""The states of a bundle, as a machine without I/O: event in, new record and next instruction out.
 
 `TABLE` is the only place that says which event leads where. A state is reached on evidence alone: what an
 event reports is compared with what the record knows, and evidence that does not fit parks the record.
@@ -16,10 +16,10 @@ from ._events import (
     BundleLost,
     DestinationMissing,
     Event,
-    LocalRemoved,
     Md5Told,
     MigratedToTape,
     ReadAccepted,
+    ReadAgain,
     ReadBack,
     ReadFailed,
     ReadPrepared,
@@ -57,6 +57,12 @@ def _fits_sha256(record: Record, event: Any) -> str:
     return ""
 
 
+def _fits_sha256_again(record: Record, event: Any) -> str:
+    if event.found_sha256 != record.sha256:
+        return f"{record.destination} was read again with sha256 {event.found_sha256}, not {record.sha256}"
+    return ""
+
+
 def _fits_md5(record: Record, event: Any) -> str:
     if event.found_md5 != record.md5:
         return f"{record.destination} has MD5 {event.found_md5} at the destination, not {record.md5}"
@@ -64,6 +70,7 @@ def _fits_md5(record: Record, event: Any) -> str:
 
 
 _READ = ("read_submission_id", "read_task_id")
+_EVIDENCE = ("evidence", "verified", *_READ)
 _SEND = ("submission_id", "task_id", "residency", *_READ)
 _BUNDLE = ("destination", "size", "sha256", "md5", "manifest_size", "manifest_sha256", *_SEND)
 
@@ -83,7 +90,7 @@ class Transition:
     fits
         Says what is wrong with the event's evidence; '' where nothing is. Wrong evidence leads to PARKED.
     resume_at
-        For PARKED: the state to go on from; None: the present one.
+        The state to go on from where it leads to PARKED; None: the present one.
     """
 
     to: State | None
@@ -118,7 +125,7 @@ TABLE: Mapping[tuple[State, type[Event]], Transition] = {
         for state in _DELIVERED
     },
     **{(state, Md5Told): Transition(State.VERIFIED, fits=_fits_md5) for state in _DELIVERED},
-    (State.VERIFIED, LocalRemoved): Transition(State.RELEASED),
+    (State.VERIFIED, ReadAgain): Transition(State.VERIFIED, fits=_fits_sha256_again, resume_at=State.COPIED),
     **{(state, Waiting): Transition(state) for state in _WORKING},
     **{(state, Blocked): Transition(State.PARKED) for state in _WORKING},
     (State.PARKED, Resumed): Transition(None),
@@ -136,11 +143,14 @@ def apply(record: Record, event: Event) -> Record:
     """
     transition = TABLE.get((record.state, type(event)))
     if transition is None or not _possible(transition, record):
-        raise TransitionError(f"run {record.uid}: {type(event).__name__} cannot happen in {record.state} now")
+        raise TransitionError(
+            f"bundle {record.uid}: {type(event).__name__} cannot happen in {record.state} now"
+        )
     wrong = transition.fits(record, event) if transition.fits else ""
     if wrong:
         advice = "move what is wrong there away, then resume: it is sent and read again"
-        return _park(_cleared(record, _READ), f"{wrong}; {advice}", True, record.state)
+        resume_at = transition.resume_at or record.state
+        return _park(_cleared(record, _EVIDENCE), f"{wrong}; {advice}", True, resume_at)
     told = {name: getattr(event, name) for name in _names(event) if name in _names(record)}
     changed = dataclasses.replace(_cleared(record, transition.clears), **_QUIET | told)
     if transition.to is State.PARKED:
@@ -186,7 +196,7 @@ def _cleared(record: Record, names: tuple[str, ...]) -> Record:
 
 def _resumed(record: Record) -> State:
     if record.resume_at is None:
-        raise TransitionError(f"run {record.uid}: is parked without a state to go on from")
+        raise TransitionError(f"bundle {record.uid}: is parked without a state to go on from")
     return record.resume_at
 
 

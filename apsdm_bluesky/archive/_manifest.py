@@ -8,8 +8,25 @@ from typing import Any
 from apsdm_bluesky.errors import FormatError
 from apsdm_bluesky.model import ArchivedRun, BundleMember, Manifest
 
-SCHEMA = 2  # 1: without `ledger` of a run and `birth_sha256` of a member
+SCHEMA = 3  # 1: without `ledger` of a run and `birth_sha256` of a member; 2: without `software`
 TOOL = f"apsdm-bluesky {version('apsdm-bluesky')}"
+_SOFTWARE = (
+    "apsdm-bluesky",
+    "bluesky",
+    "event-model",
+    "ophyd",
+    "tiled",
+    "pvapy",
+    "numpy",
+    "numba",
+    "zarr",
+    "h5py",
+)
+
+
+def software_versions() -> dict[str, str]:
+    """What writes and reduces the data on this machine, by the package's name."""
+    return {name: version(name) for name in _SOFTWARE}
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

@@ -1,11 +1,14 @@
-"""An archived run: its states, and what is recorded of it."""
+"""A bundle in the archive: its states, and what is recorded of it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class State(StrEnum):
-    """What is known of a run's archive, never better than what was observed."""
+    """What is known of a bundle, never better than what was observed.
+
+    A run's state is that of the bundle of it that is worst off; RELEASED is a run's only.
+    """
 
     QUEUED = "QUEUED"
     BUNDLED = "BUNDLED"
@@ -17,7 +20,7 @@ class State(StrEnum):
     VERIFIED = "VERIFIED"
     """The destination's content was compared; `Record.evidence` says how."""
     RELEASED = "RELEASED"
-    """The local copy was removed."""
+    """Of a run: verified, and the local copy was removed."""
     PARKED = "PARKED"
     """Stopped; `Record.reason` says why and what to do. It goes on by itself unless `needs_person`."""
     QUARANTINED = "QUARANTINED"
@@ -51,10 +54,16 @@ class Instruction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One run's archive. Sizes in bytes, digests hexadecimal, times in seconds since the Unix epoch.
+    """One bundle. Sizes in bytes, digests hexadecimal, times in seconds since the Unix epoch.
 
     Parameters
     ----------
+    uid
+        Of its first run; with ``.2of3`` behind it where a run fills several bundles.
+    runs
+        The uids of the runs in it, in their order.
+    part, parts
+        This is bundle `part` of `parts` (from 1) that hold the runs.
     destination, size, sha256, md5, manifest_size, manifest_sha256
         The bundle and the manifest beside it.
     submission_id, task_id
@@ -65,10 +74,15 @@ class Record:
         Where the destination last said that the bytes lie: 'on_disk', 'on_tape' or 'unknown'.
     resume_at
         The state a parked record goes on from.
+    verified
+        When the evidence was seen.
     """
 
     uid: str
     collection: str
+    runs: tuple[str, ...] = ()
+    part: int = 1
+    parts: int = 1
     state: State = State.QUEUED
     reason: str = ""
     needs_person: bool = False
@@ -85,5 +99,6 @@ class Record:
     read_submission_id: str | None = None
     read_task_id: str | None = None
     evidence: Evidence | None = None
+    verified: float | None = None
     created: float = 0.0
     updated: float = 0.0

@@ -2,39 +2,38 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from apsdm_bluesky.errors import ApsdmError, StorageError
 from apsdm_bluesky.spool import RunFile, Spool
 
 from ._ledger import Ledger
+from ._runs import RunEntry
 
 log = logging.getLogger(__name__)
 
 NOTE = "archive"
+# Keys of a start document that may name the experiment, the first one that is there counts.
+_EXPERIMENT = ("experiment", "experiment_name", "proposal", "proposal_id")
 
 
 class Requests:
     """Compares the spool with the ledger, and finds what belongs to a run.
 
-    Parameters
-    ----------
-    analysis_timeout_s
-        How long a run waits for its analysis runs to end, from when it was first seen.
+    An analysis that ends before its raw run is bundled goes with it; a later one is a request of its own.
     """
 
-    def __init__(self, spool: Spool, ledger: Ledger, *, analysis_timeout_s: float, actor: str) -> None:
+    def __init__(self, spool: Spool, ledger: Ledger, *, actor: str) -> None:
         self._spool = spool
         self._ledger = ledger
-        self._timeout_s = analysis_timeout_s
         self._actor = actor
         self._runs: dict[str, RunFile] = {}
-        self._settled = {record.uid for record in ledger.list()}
+        self._settled = ledger.runs.known()
         self._raw_uid: dict[str, object] = {}
-        self._waits_since: dict[str, float] = {}
 
     def reconcile(self) -> int:
-        """Enqueue every requested run that the ledger does not know; returns how many there were."""
+        """Enter every requested run that the ledger does not know; returns how many there were."""
         self._runs = {run.uid: run for run in self._spool.runs()}
         new = 0
         for uid, run in self._runs.items():
@@ -46,8 +45,8 @@ class Requests:
                 log.error("run %s cannot be looked at: %s", uid, error)  # noqa: TRY400 - one line for a known fault
         return new
 
-    def runs_of(self, uid: str) -> Sequence[RunFile]:
-        """The run and its analysis runs, in the order they began.
+    def run(self, uid: str) -> RunFile:
+        """A run in the spool.
 
         Raises
         ------
@@ -58,29 +57,41 @@ class Requests:
             raise ApsdmError(
                 f"run {uid}: its documents are not in {self._spool.root}; put them back, then resume"
             )
-        return [self._runs[uid], *self._analyses(uid)]
+        return self._runs[uid]
 
-    def open_analysis(self, uid: str) -> str:
-        """Which analysis of the run is still waited for; '' when there is none, or the time is over."""
-        since = self._waits_since.setdefault(uid, time.monotonic())
-        if time.monotonic() - since >= self._timeout_s:
-            return ""
-        live = next((run.uid for run in self._analyses(uid) if run.stop is None), "")
-        return f"waits for its analysis, run {live}, to end (at most {self._timeout_s:g} s)" if live else ""
+    def analyses(self, uid: str) -> Sequence[RunFile]:
+        """The analysis runs of a run that no bundle holds, in the order they began."""
+        return [
+            run
+            for run in self._runs.values()
+            if self._raw_uid_of(run) == uid and run.uid not in self._settled
+        ]
+
+    def take_along(self, run: RunFile, collection: str) -> None:
+        """Enter an analysis that goes with its raw run."""
+        self._enter(run, collection)
 
     def _settle(self, run: RunFile) -> bool:
         """Whether the run is a new request. One without a note never becomes one: it comes with the start."""
-        note, stop = run.notes.get(NOTE), run.stop
-        if stop is None:
+        if run.stop is None:
             return False
-        new = note is not None and self._ledger.enqueue(
-            run.uid, collection=str(note.get("collection", "local")), actor=self._actor
-        )
+        if (raw := self._raw_uid_of(run)) is not None:
+            return self._settle_analysis(run, raw)
+        note = run.notes.get(NOTE)
+        if note is None:
+            self._settled.add(run.uid)
+            return False
+        return self._enter(run, str(note.get("collection", "local")))
+
+    def _settle_analysis(self, run: RunFile, raw: object) -> bool:
+        """A late analysis is a request where its raw run is in a bundle. Before that it goes with it."""
+        bundles = self._ledger.bundles_of(str(raw))
+        return bool(bundles) and self._enter(run, bundles[0].collection)
+
+    def _enter(self, run: RunFile, collection: str) -> bool:
+        new = self._ledger.runs.add(_entry(run, collection), actor=self._actor)
         self._settled.add(run.uid)
         return new
-
-    def _analyses(self, uid: str) -> list[RunFile]:
-        return [run for run in self._runs.values() if self._raw_uid_of(run) == uid]
 
     def _raw_uid_of(self, run: RunFile) -> object:
         if run.uid not in self._raw_uid:
@@ -90,3 +101,21 @@ class Requests:
                 log.error("run %s is taken for no analysis: %s", run.uid, error)  # noqa: TRY400 - a known fault
                 self._raw_uid[run.uid] = None
         return self._raw_uid[run.uid]
+
+
+def _entry(run: RunFile, collection: str) -> RunEntry:
+    """What the ledger lists of a run; one whose start document is damaged is entered all the same."""
+    try:
+        start: Mapping[str, Any] = run.start
+    except StorageError as error:
+        log.error("run %s: %s", run.uid, error)  # noqa: TRY400 - one line for a known fault
+        return RunEntry(uid=run.uid, collection=collection, started=time.time())
+    raw_uid = start.get("raw_uid")
+    named = next((start[key] for key in _EXPERIMENT if start.get(key) is not None), None)
+    return RunEntry(
+        uid=run.uid,
+        collection=collection,
+        raw_uid=None if raw_uid is None else str(raw_uid),
+        experiment=None if named is None else str(named),
+        started=float(start["time"]),
+    )

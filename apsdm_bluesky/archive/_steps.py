@@ -21,7 +21,7 @@ from apsdm_bluesky.transfer import (
     TransferRequest,
 )
 
-from ._bundle import make_bundle, manifest_path
+from ._bundle import Contents, make_bundle, manifest_path
 from ._events import (
     Arrived,
     Bundled,
@@ -62,11 +62,18 @@ class ArchivePlaces:
         The only folders raw files are taken from.
     prefix
         First part of every path at the destination.
+    target
+        Bytes that a bundle is to have.
     """
 
     folder: Path
     roots: Sequence[Path]
     prefix: str
+    target: int
+
+    def contents(self, record: Record) -> Contents:
+        """Which files of its runs a bundle takes."""
+        return Contents(roots=self.roots, target=self.target, part=record.part, parts=record.parts)
 
 
 class Steps:
@@ -123,15 +130,13 @@ class Steps:
         self._local(record)[0].unlink(missing_ok=True)
 
     def _bundle(self, record: Record) -> Event | None:
-        if hindrance := self._requests.open_analysis(record.uid):
-            return waiting(record, hindrance)
-        runs = self._requests.runs_of(record.uid)
+        runs = [self._requests.run(uid) for uid in record.runs]
         bundle = make_bundle(
             runs,
             folder=self._bundles,
-            destination=_destination(self._places.prefix, runs[0]),
+            destination=_destination(self._places.prefix, record, runs[0]),
             collection=record.collection,
-            roots=self._places.roots,
+            contents=self._places.contents(record),
             progress=self._progress,
         )
         return Bundled(
@@ -220,7 +225,7 @@ class Steps:
             for local, remote, digest in zip(places, _remote(record), md5, strict=True)
         )
         request = TransferRequest(
-            submission_id=submission_id, direction=direction, items=items, label=f"run {record.uid}"
+            submission_id=submission_id, direction=direction, items=items, label=f"bundle {record.uid}"
         )
         return self._transfer(record).submit(request)
 
@@ -258,10 +263,10 @@ class Steps:
             raise StoppedError
 
 
-def _destination(prefix: str, run: RunFile) -> str:
-    """The tar's path at the destination: ``<prefix>/<year>/<month>/<uid>.tar``, of the run's start, UTC."""
+def _destination(prefix: str, record: Record, run: RunFile) -> str:
+    """The tar's path at the destination: ``<prefix>/<year>/<month>/<uid>.tar``, when its first run began."""
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", prefix).strip("-") or "beamline"
-    return f"{slug}/{datetime.fromtimestamp(run.start['time'], UTC):%Y/%m}/{run.uid}.tar"
+    return f"{slug}/{datetime.fromtimestamp(run.start['time'], UTC):%Y/%m}/{record.uid}.tar"
 
 
 def _remote(record: Record) -> tuple[str, str]:

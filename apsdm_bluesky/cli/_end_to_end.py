@@ -149,14 +149,19 @@ def _await_delivery(session: Session, uid: str, running: Services) -> None:
 
 
 def _archived(session: Session, uid: str, running: Services) -> Record:
-    deadline = time.monotonic() + _ARCHIVE_TIMEOUT_S
+    """The bundle of the run that is worst off, when nothing more will happen to it by itself."""
+    timeout = _ARCHIVE_TIMEOUT_S + session.config.archive.bundle_wait_s
+    deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         running.check()
-        record: Record | None = session.archive.get(uid)
-        if record is not None and (record.state in _SETTLED or record.needs_person):
-            return record
+        entry = session.archive.runs.get(uid)
+        records: list[Record] = [
+            record for record in session.archive.bundles_of(uid) if entry and record.state is entry.state
+        ]
+        if records and (records[0].state in _SETTLED or records[0].needs_person):
+            return records[0]
         time.sleep(0.1)
-    raise ServiceError(f"run {uid}: not archived within {_ARCHIVE_TIMEOUT_S:g} s; see 'apsdm agent --status'")
+    raise ServiceError(f"run {uid}: not archived within {timeout:g} s; see 'apsdm agent --status'")
 
 
 def _progress() -> Progress:

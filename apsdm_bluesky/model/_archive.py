@@ -1,7 +1,7 @@
 """What an archive bundle holds, as the manifest beside it tells."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,8 @@ class Manifest:
         Version of this description.
     tool
         Name and version of the program that made the bundle.
+    software
+        Versions of the packages that it runs with, by name; empty in manifests of schema 1 and 2.
     proposal, esaf
         From the first run's start document; None where it has none.
     bundle
@@ -117,3 +119,4 @@ class Manifest:
     collection: str
     path: str
     task_id: str | None = None
+    software: Mapping[str, str] = field(default_factory=dict)

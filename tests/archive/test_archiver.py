@@ -9,6 +9,7 @@ from apsdm_bluesky.archive import (
     Archiver,
     Evidence,
     Ledger,
+    Planner,
     Requests,
     State,
     Steps,
@@ -24,15 +25,30 @@ from tests.waiting import wait_for
 class Driver:
     """What the agent composes, advanced by hand."""
 
-    def __init__(self, sample: SampleBeamline, analysis_timeout_s: float = 600) -> None:
+    def __init__(
+        self,
+        sample: SampleBeamline,
+        analysis_timeout_s: float = 600,
+        target: int = 10**11,
+        wait_s: float = 0,
+    ) -> None:
         folders = sample.folders
         self.tape = folders.tape
         self.ledger = Ledger(folders.archive)
         self.transfer = LocalFolder(folders.tape)
-        self.requests = Requests(
-            Spool(folders.spool), self.ledger, analysis_timeout_s=analysis_timeout_s, actor="test"
+        self.requests = Requests(Spool(folders.spool), self.ledger, actor="test")
+        places = ArchivePlaces(
+            folder=folders.archive, roots=[folders.raw], prefix="my beamline", target=target
         )
-        places = ArchivePlaces(folder=folders.archive, roots=[folders.raw], prefix="my beamline")
+        self.planner = Planner(
+            self.requests,
+            self.ledger,
+            roots=places.roots,
+            target=target,
+            wait_s=wait_s,
+            analysis_timeout_s=analysis_timeout_s,
+            actor="test",
+        )
         steps = Steps(
             places,
             requests=self.requests,
@@ -44,6 +60,7 @@ class Driver:
 
     def step(self) -> None:
         self.requests.reconcile()
+        self.planner.plan()
         for record in self.ledger.list():
             self.archiver.advance(record)
 
@@ -197,9 +214,9 @@ def test_waits_for_the_live_analysis_and_takes_it_along(sample, driver):
     sample.take("raw")
     for _ in range(3):
         driver.step()
-    waiting = driver.ledger.get("raw")
+    waiting = driver.ledger.runs.get("raw")
     assert (waiting.state, "analysis" in waiting.reason) == (State.QUEUED, True)
-    assert [entry.event for entry in driver.ledger.history("raw")] == ["Requested", "Waiting"]
+    assert driver.ledger.get("raw") is None
     sample.stop("analysis")
     driver.until("raw", State.VERIFIED)
     manifest = decode_manifest((sample.folders.archive / "bundles/raw.manifest.json").read_bytes())
@@ -208,6 +225,8 @@ def test_waits_for_the_live_analysis_and_takes_it_along(sample, driver):
         ("analysis", "success"),
     ]
     assert driver.ledger.get("analysis") is None
+    analysis = driver.ledger.runs.get("analysis")
+    assert (analysis.raw_uid, analysis.state) == ("raw", State.VERIFIED)
 
 
 def test_analysis_that_never_ends_is_waited_for_only_so_long(sample):
@@ -216,7 +235,10 @@ def test_analysis_that_never_ends_is_waited_for_only_so_long(sample):
     driver = Driver(sample, analysis_timeout_s=0)
     driver.until("raw", State.VERIFIED)
     manifest = decode_manifest((sample.folders.archive / "bundles/raw.manifest.json").read_bytes())
-    assert manifest.runs[1].exit_status is None
+    assert [run.uid for run in manifest.runs] == ["raw"]
+    assert driver.ledger.runs.get("analysis") is None
+    sample.stop("analysis")
+    driver.until("analysis", State.VERIFIED)
     driver.close()
 
 

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from apsdm_bluesky.archive import SourceError, decode_manifest, encode_manifest, make_bundle
+from apsdm_bluesky.archive import Contents, SourceError, decode_manifest, encode_manifest, make_bundle
 from apsdm_bluesky.errors import FormatError, StorageError
 from tests.archive.samples import SampleBeamline
 
@@ -23,13 +23,13 @@ def beamline(tmp_path):
     sample.session.close()
 
 
-def bundle(beamline, *uids, folder="bundles", progress=lambda _: None):
+def bundle(beamline, *uids, folder="bundles", progress=lambda _: None, **contents):
     return make_bundle(
         [beamline.run(uid) for uid in uids],
         folder=beamline.folders.archive / folder,
         destination=f"test/{uids[0]}.tar",
         collection="local",
-        roots=[beamline.folders.raw],
+        contents=Contents(roots=[beamline.folders.raw], **contents),
         progress=progress,
     )
 

@@ -4,13 +4,18 @@ import subprocess
 
 import pytest
 
-from apsdm_bluesky.archive import Ledger, State, TransitionError
+from apsdm_bluesky.archive import Ledger, RunEntry, State, TransitionError
 from apsdm_bluesky.archive import _events as events
 from apsdm_bluesky.errors import StorageError
 
 BUNDLED = events.Bundled(
     destination="x/a.tar", size=5_000_000_000, sha256="a", md5="b", manifest_size=2, manifest_sha256="c"
 )
+
+
+def enqueue(ledger, uid, actor="x"):
+    assert ledger.runs.add(RunEntry(uid=uid, collection="local"), actor=actor)
+    assert ledger.plan([uid], actor=actor) == [uid]
 
 
 @pytest.fixture
@@ -21,16 +26,16 @@ def ledger(tmp_path):
 
 
 def test_duplicate_enqueue_is_the_same_record(ledger):
-    assert ledger.enqueue("a", collection="local", actor="x")
+    enqueue(ledger, "a")
     ledger.apply("a", BUNDLED, actor="x")
-    assert not ledger.enqueue("a", collection="other", actor="y")
+    assert not ledger.runs.add(RunEntry(uid="a", collection="other"), actor="y")
     assert ledger.get("a").state is State.BUNDLED
     assert [record.uid for record in ledger.list()] == ["a"]
     assert ledger.get("none") is None
 
 
 def test_history_tells_what_happened(ledger, tmp_path):
-    ledger.enqueue("a", collection="local", actor="agent")
+    enqueue(ledger, "a", actor="agent")
     ledger.apply("a", BUNDLED, actor="agent")
     ledger.apply("a", events.Blocked(reason="full", needs_person=True), actor="agent")
     other = Ledger(tmp_path / "archive")  # another process' view
@@ -39,27 +44,28 @@ def test_history_tells_what_happened(ledger, tmp_path):
     history = ledger.history("a")
     assert [(entry.event, entry.from_state, entry.to_state, entry.actor) for entry in history] == [
         ("Requested", None, State.QUEUED, "agent"),
+        ("Planned", None, State.QUEUED, "agent"),
         ("Bundled", State.QUEUED, State.BUNDLED, "agent"),
         ("Blocked", State.BUNDLED, State.PARKED, "agent"),
         ("Resumed", State.PARKED, State.BUNDLED, "a person"),
     ]
-    assert history[1].evidence["size"] == 5_000_000_000
+    assert history[2].evidence["size"] == 5_000_000_000
     assert [entry.time for entry in history] == sorted(entry.time for entry in history)
     assert ledger.get("a").reason == ""
 
 
 def test_impossible_event_changes_nothing(ledger):
-    ledger.enqueue("a", collection="local", actor="x")
+    enqueue(ledger, "a")
     before = ledger.get("a")
     with pytest.raises(TransitionError):
         ledger.apply("a", events.SendAccepted(task_id="t"), actor="x")
     assert ledger.get("a") == before
-    assert len(ledger.history("a")) == 1
+    assert len(ledger.history("a")) == 2
 
 
 def test_list_by_state(ledger):
     for uid in "abc":
-        ledger.enqueue(uid, collection="local", actor="x")
+        enqueue(ledger, uid)
     ledger.apply("b", BUNDLED, actor="x")
     assert [record.uid for record in ledger.list(State.QUEUED)] == ["a", "c"]
     assert [record.uid for record in ledger.list(State.QUEUED, State.BUNDLED)] == ["a", "b", "c"]
@@ -67,7 +73,7 @@ def test_list_by_state(ledger):
 
 def test_every_commit_is_synced(ledger):
     """A submission id must survive a power cut: WAL with synchronous=FULL (2)."""
-    with ledger._engine.connect() as connection:
+    with ledger.database.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
@@ -96,7 +102,7 @@ def test_full_disk_is_told_and_harms_nothing(tmp_path):
         pytest.skip("mounting a small file system needs root")
     try:
         ledger = Ledger(folder)
-        ledger.enqueue("a", collection="local", actor="x")
+        enqueue(ledger, "a")
         filler = folder / "filler"
         with pytest.raises(OSError, match="space"), filler.open("wb") as file:
             file.write(b"0" * 1_000_000)
