@@ -1,0 +1,34 @@
+"""The configuration of a beamline, `beamline.yml`, as models. No file is needed for the simulated beamline.
+
+Unknown keys are refused with their path. Nothing here touches a disk but `load_config`, which reads one file.
+"""
+
+from ._archive import ArchiveConfig
+from ._base import Overflow
+from ._beamline import BeamlineConfig
+from ._detector import DetectorConfig
+from ._folders import StateFolders
+from ._load import faults_of, load_config
+from ._qmap import QMapConfig, RoiConfig
+from ._reduction import ReductionConfig, TwoTimeConfig
+from ._server import LiveOutputConfig, ServerConfig
+from ._simulation import SimulationConfig
+from ._stream import StreamGroupConfig
+
+__all__ = [
+    "ArchiveConfig",
+    "BeamlineConfig",
+    "DetectorConfig",
+    "LiveOutputConfig",
+    "Overflow",
+    "QMapConfig",
+    "ReductionConfig",
+    "RoiConfig",
+    "ServerConfig",
+    "SimulationConfig",
+    "StateFolders",
+    "StreamGroupConfig",
+    "TwoTimeConfig",
+    "faults_of",
+    "load_config",
+]

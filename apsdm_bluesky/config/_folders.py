@@ -1,0 +1,51 @@
+"""Where a beamline's state lies."""
+
+from pathlib import Path
+
+from ._base import Model
+
+
+class StateFolders(Model):
+    """The places under the state folder. Only names: nothing is created here."""
+
+    root: Path
+
+    @property
+    def spool(self) -> Path:
+        """Documents, one folder a session."""
+        return self.root / "spool"
+
+    @property
+    def catalog(self) -> Path:
+        """The Tiled server's databases and its API key."""
+        return self.root / "catalog"
+
+    @property
+    def raw(self) -> Path:
+        """Raw frames written by devices."""
+        return self.root / "raw"
+
+    @property
+    def spill(self) -> Path:
+        """Frames that wait on disk for a slow consumer, in files without a name."""
+        return self.root / "spill"
+
+    @property
+    def archive(self) -> Path:
+        """The archive's ledger and the bundles under construction."""
+        return self.root / "archive"
+
+    @property
+    def tape(self) -> Path:
+        """The local folder that stands in for the tape store."""
+        return self.root / "tape"
+
+    @property
+    def stream(self) -> Path:
+        """Results and ledgers of the series that `apsdm stream` takes."""
+        return self.root / "stream"
+
+    @property
+    def logs(self) -> Path:
+        """Log files of the processes that `apsdm` starts."""
+        return self.root / "logs"

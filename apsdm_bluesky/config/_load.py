@@ -1,0 +1,52 @@
+"""Reading `beamline.yml`, and its faults in words."""
+
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from apsdm_bluesky.errors import ConfigError
+
+from ._beamline import BeamlineConfig
+
+
+def load_config(path: Path | None = None) -> BeamlineConfig:
+    """Read `beamline.yml`; without a path, the simulated beamline.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, is no YAML mapping, or has a key or value that is not allowed.
+    """
+    if path is None:
+        return BeamlineConfig()
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; give a readable beamline.yml") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is no text ({error.reason}); give a beamline.yml in UTF-8") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: is nested too deeply; give a beamline.yml") from error
+    if not isinstance(data, dict | None):
+        raise ConfigError(f"{path}: holds no mapping of keys to values at the top")
+    try:
+        return BeamlineConfig.model_validate(data or {})
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {faults_of(error)}") from error
+
+
+def faults_of(error: ValidationError) -> str:
+    """Every fault with the path of its key, in one line."""
+    faults = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"]) or "the file"
+        text = (
+            "unknown key"
+            if fault["type"] == "extra_forbidden"
+            else fault["msg"].removeprefix("Value error, ")
+        )
+        faults.append(f"{key}: {text}")
+    return "; ".join(faults)
