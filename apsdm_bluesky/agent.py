@@ -20,9 +20,9 @@ from apsdm_bluesky.archive import AgentLock, ArchivePlaces, Archiver, Ledger, Re
 from apsdm_bluesky.config import BeamlineConfig
 from apsdm_bluesky.errors import ApsdmError, ServiceError, StorageError
 from apsdm_bluesky.spool import Spool, SpoolSession
-from apsdm_bluesky.transfer import LocalFolder, Transfer
+from apsdm_bluesky.transfer import Globus, LocalFolder, Transfer
 
-__all__ = ["Agent", "agent_process", "agent_runs", "archive_status", "run_agent"]
+__all__ = ["Agent", "agent_process", "agent_runs", "archive_status", "open_transfers", "run_agent"]
 
 log = logging.getLogger(__name__)
 
@@ -77,18 +77,13 @@ class Agent:
         stack.callback(ledger.close)
         adoption = _Adoption(spool, self._uri, self._api_key)
         stack.callback(adoption.close)
-        transfers = self._transfers()
+        transfers = open_transfers(config)
         for transfer in transfers.values():
             stack.callback(transfer.close)
         requests = Requests(spool, ledger, analysis_timeout_s=config.archive.analysis_timeout_s, actor=_ACTOR)
         places = ArchivePlaces(folder=folders.archive, roots=[folders.raw], prefix=config.name)
         steps = Steps(places, requests=requests, transfers=transfers, should_stop=stop.is_set)
         return _Parts(adoption, requests, ledger, Archiver(ledger, steps, actor=_ACTOR))
-
-    def _transfers(self) -> dict[str, Transfer]:
-        """Every configured destination by its collection's name."""
-        local = LocalFolder(self._config.archive.destination or self._config.folders.tape)
-        return {local.collection: local}
 
 
 class _Adoption:
@@ -152,6 +147,14 @@ class _Parts:
                 break
             more = self.archiver.advance(record) or more
         return more
+
+
+def open_transfers(config: BeamlineConfig) -> dict[str, Transfer]:
+    """Every configured destination by its collection's name. Nothing is asked of them yet."""
+    transfers: list[Transfer] = [LocalFolder(config.archive.destination or config.folders.tape)]
+    if config.archive.globus is not None:
+        transfers.append(Globus(config.archive.globus, folder=config.folders.globus))
+    return {transfer.collection: transfer for transfer in transfers}
 
 
 def archive_status(config: BeamlineConfig) -> dict[str, Any]:
