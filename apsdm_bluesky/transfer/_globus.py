@@ -10,6 +10,7 @@ from apsdm_bluesky.errors import FormatError, ServiceError
 from ._copy import ContentError
 from ._globus_document import transfer_data
 from ._globus_ends import Ends, UnfitError
+from ._globus_pace import PollPace
 from ._globus_record import GlobusRecord, RecordStore, Stage
 from ._globus_service import ConflictError, GlobusService
 from ._globus_verdict import in_trouble, judge
@@ -26,7 +27,7 @@ class Globus:
 
     - A file is sent to a part name of its own, ``<name>.<16 hexadecimal digits>.part``, which belongs to this
       source, its size and its time. After SUCCEEDED, and when the part has the right size, it is renamed; a
-      collection refuses to rename over something that exists.
+      collection refuses to rename over something that exists, and is asked for the name before.
     - Where the final name is taken at the start, the size decides, or else the content: the file is fetched
       to a part beside the source and compared byte for byte. The same is adopted, other content ends the
       task.
@@ -56,6 +57,7 @@ class Globus:
         self._service = GlobusService(config, folder)
         self._records = RecordStore(records or folder / "tasks")
         self._ends = Ends(config, self._service)
+        self._pace = PollPace()
 
     @property
     def collection(self) -> str:
@@ -79,7 +81,20 @@ class Globus:
         return record.first_task_id or request.submission_id
 
     def status(self, task_id: str) -> TaskReport | None:
-        """See `Transfer.status`. SUCCEEDED is told when the files have their final names."""
+        """See `Transfer.status`. SUCCEEDED is told when the files have their final names.
+
+        Globus is asked less often the longer a task takes, at least every 30 s; the last report is told then.
+        """
+        report = self._pace.last(task_id)
+        if report is None:
+            report = self._status(task_id)
+            if report is None or report.status in (TaskStatus.SUCCEEDED, TaskStatus.FAILED):
+                self._pace.forget(task_id)
+            else:
+                self._pace.keep(task_id, report)
+        return report
+
+    def _status(self, task_id: str) -> TaskReport | None:
         record = self._records.read(task_id)
         if record is None:
             return None
@@ -113,6 +128,7 @@ class Globus:
         record = self._records.read(task_id)
         if record is not None and record.stage is not Stage.ENDED:
             self._give_up(self._post(record), "cancelled")
+        self._pace.forget(task_id)
 
     def stat(self, path: str) -> RemoteFile | None:
         """See `Transfer.stat`. Globus tells no MD5."""

@@ -11,7 +11,7 @@ from apsdm_bluesky.errors import FormatError
 
 from ._copy import ContentError, publish, same_content
 from ._globus_record import GlobusRecord
-from ._globus_service import ExistsError, GlobusService
+from ._globus_service import ExistsError, GlobusService, MissingError
 from ._paths import plain_parts
 from ._protocol import Direction, TransferItem, TransferRequest
 
@@ -97,11 +97,20 @@ class Ends:
         """Rename the parts at the destination, once all of them are there in full."""
         waiting = [number for number in record.moved if not self._is_published(record, number)]
         for number in waiting:
-            item = record.request.items[number]
-            try:
-                self._service.rename(self._config.collection, record.parts[number], self.remote(item.remote))
-            except ExistsError as error:
-                raise UnfitError(f"{item.remote}: came to exist meanwhile; looked at again") from error
+            self._rename(record.request.items[number], record.parts[number], record.sizes[number])
+
+    def _rename(self, item: TransferItem, part: str, size: int) -> None:
+        if self.remote_size(item.remote) is not None:  # whatever the collection does about it by itself
+            raise UnfitError(f"{item.remote}: came to exist meanwhile; compared in the next attempt")
+        try:
+            self._service.rename(self._config.collection, part, self.remote(item.remote))
+        except ExistsError as error:
+            raise UnfitError(
+                f"{item.remote}: came to exist meanwhile; compared in the next attempt"
+            ) from error
+        except MissingError as error:
+            if self.remote_size(item.remote) != size:
+                raise UnfitError(f"{item.remote}: its part is gone; sent again") from error
 
     def publish_local(self, record: GlobusRecord) -> None:
         """Give the parts their names on this machine."""

@@ -53,8 +53,14 @@ def _secret_in(path: Path) -> str:
     return secret
 
 
-def open_client(config: GlobusConfig, folder: Path) -> "tuple[GlobusApp, TransferClient]":
+def open_client(
+    config: GlobusConfig, folder: Path, *, logs_in: bool = False
+) -> "tuple[GlobusApp, TransferClient]":
     """The application and its client; tokens lie in `folder`, readable by this account alone.
+
+    A user's consents are asked for with the login (`logs_in`) only. Later Globus tells where one is missing:
+    to
+    look them up with each start would be one more service that must answer.
 
     Raises
     ------
@@ -77,7 +83,7 @@ def open_client(config: GlobusConfig, folder: Path) -> "tuple[GlobusApp, Transfe
     )
     client = globus_sdk.TransferClient(app=app, **_patience())
     mapped = {"local": config.local_collection, "destination": config.collection}
-    if config.data_access:
+    if config.data_access and (logs_in or config.login == "service"):
         client.add_app_data_access_scope([mapped[which] for which in config.data_access])
     return app, client
 
@@ -102,7 +108,7 @@ def log_in(config: GlobusConfig, folder: Path, *, domains: tuple[str, ...] = ())
         raise ApsdmError(
             "archive.globus.login is 'service': it logs in by itself; see 'apsdm doctor --globus'"
         )
-    app, client = open_client(config, folder)
+    app, client = open_client(config, folder, logs_in=True)
     try:
         wanted = GlobusAuthorizationParameters(session_required_single_domain=list(domains) or None)
         app.login(auth_params=wanted, force=True)

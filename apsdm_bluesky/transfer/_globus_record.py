@@ -93,18 +93,19 @@ class RecordStore:
             make_folder(self._folder)
             temporary.write_text(json.dumps(_encode(record)), encoding="utf-8")
             sync(temporary)
-            temporary.replace(path)
             self._link(path, record.first_task_id)
+            temporary.replace(path)
             sync(self._folder)
         except OSError as error:
             raise storage_refused(path, error) from error
         return record
 
     def _link(self, path: Path, task_id: str | None) -> None:
-        """Make the record known by its task's id, too."""
+        """Make the record known by its task's id, too: before it tells the id: a crash comes at any time."""
         if task_id is None or (link := self._path(task_id)) == path or link.is_symlink():
             return
         link.symlink_to(path.name)
+        sync(self._folder)
 
     def _path(self, key: str) -> Path:
         try:

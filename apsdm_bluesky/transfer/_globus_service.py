@@ -24,6 +24,10 @@ class ExistsError(Exception):
     """The new name of a rename is taken."""
 
 
+class MissingError(Exception):
+    """The file to be renamed is not there."""
+
+
 class ConflictError(Exception):
     """A task that moves the same files is under way."""
 
@@ -149,7 +153,9 @@ class GlobusService:
         Raises
         ------
         ExistsError
-            The name is taken.
+            The new name is taken.
+        MissingError
+            There is no file of the old name; a rename whose answer was lost may have been done.
         """
         import globus_sdk
 
@@ -159,6 +165,8 @@ class GlobusService:
             except globus_sdk.TransferAPIError as error:
                 if str(error.code).endswith("Exists"):
                     raise ExistsError(new) from error
+                if is_missing(error):
+                    raise MissingError(old) from error
                 raise
 
     def collection(self, collection: str) -> dict[str, Any]:
@@ -203,7 +211,7 @@ class GlobusService:
         except sqlite3.Error as error:
             self.close()
             raise StorageError(
-                f"{self._folder}: tokens cannot be kept ({error}); free space there"
+                f"{self._folder}: tokens cannot be kept ({error}); free space, or move tokens.db away"
             ) from error
 
 

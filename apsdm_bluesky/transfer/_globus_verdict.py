@@ -1,5 +1,6 @@
 """What a task document of Globus Transfer means. Pure; nothing in it is parsed strictly, formats change."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,10 @@ class Verdict:
 
 
 def judge(task: Mapping[str, Any], events: Iterable[Mapping[str, Any]] = ()) -> Verdict:
-    """How the task of the document stands; `events` are looked at where it is ACTIVE with faults."""
+    """How the task of the document stands; `events` are looked at where it is ACTIVE with faults.
+
+    They come newest first; what went wrong before it got on is over.
+    """
     match str(task.get("status")):
         case "SUCCEEDED":
             return Verdict(status=TaskStatus.SUCCEEDED)
@@ -73,8 +77,7 @@ def _active(task: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> Ver
     ]
     told += [
         (str(event.get("code")).upper(), _words(event, "code", "description", "details"))
-        for event in events
-        if event.get("is_error", True)
+        for event in itertools.takewhile(lambda event: event.get("is_error", True), events)
     ]
     for code, words in told:
         advice = _advice(code, _NEEDS_PERSON)
