@@ -207,7 +207,7 @@ class Session:
     def _subscribe(self, qmap_for: QMapFor | None, workers: Threads) -> dict[str, StreamReducer]:
         writer = CatalogWriter(self._spool, self._delivery)
         self.RE.subscribe(writer)  # first: what is not on disk does not exist
-        self.RE.subscribe(GlobusArchiver(self._spool))
+        self.RE.subscribe(GlobusArchiver(self._spool, collection=self.config.archive.collection))
         if qmap_for is None:
             logger.info("no live reduction: the configuration has no reduction.qmap")
             return {}

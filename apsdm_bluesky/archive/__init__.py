@@ -1,6 +1,6 @@
 """The archive: bundles, the state machine of each one, the ledger, and the driver of them all."""
 
-from ._archiver import Archiver
+from ._archiver import WORKING, Archiver
 from ._bundle import MANIFEST_SUFFIX, Bundle, Contents, make_bundle, manifest_path
 from ._history import TransitionEntry
 from ._ledger import Ledger
@@ -18,6 +18,7 @@ from ._steps import ArchivePlaces, Steps
 __all__ = [
     "MANIFEST_SUFFIX",
     "TABLE",
+    "WORKING",
     "AgentLock",
     "ArchivePlaces",
     "Archiver",

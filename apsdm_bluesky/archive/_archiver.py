@@ -20,7 +20,7 @@ from ._events import (
     Waiting,
 )
 from ._ledger import Ledger
-from ._machine import apply, next_instruction
+from ._machine import TransitionError, apply, next_instruction
 from ._record import Instruction, Record, State
 from ._sources import SourceError
 from ._steps import Steps, StoppedError, waiting
@@ -32,8 +32,12 @@ _TROUBLE = (Blocked, BundleLost, SendFailed, ReadFailed, DestinationMissing)
 _STUCK = (State.PARKED, State.QUARANTINED)
 
 
+WORKING = (State.QUEUED, State.BUNDLED, State.SUBMITTED, State.COPIED, State.ON_TAPE, State.PARKED)
+"""The states in which there is something to do, or may be soon."""
+
+
 class Archiver:
-    """Brings the records of `ledger` on their way. Not thread-safe: one agent has one.
+    """Brings the bundles of `ledger` on their way. Threads may share it, each with a bundle of its own.
 
     Parameters
     ----------
@@ -47,6 +51,16 @@ class Archiver:
         self._actor = actor
         self._backoff = Backoff()
 
+    def bring_on(self, uid: str) -> bool:
+        """Do all that can be done for a bundle at once; whether that was anything."""
+        steps = 0
+        try:
+            while (record := self._ledger.get(uid)) is not None and self.advance(record):
+                steps += 1
+        except (StorageError, ServiceError) as error:  # of the ledger itself
+            log.warning("bundle %s: %s", uid, error)
+        return steps > 0
+
     def advance(self, record: Record) -> bool:
         """Have the record's next instruction done, once; whether there may be more to do at once.
 
@@ -58,7 +72,10 @@ class Archiver:
             return self._step(record)
         except StoppedError:
             return False
-        except StorageError as error:  # of the ledger itself: the step is done again when it can be recorded
+        except TransitionError as error:  # a person changed it meanwhile: look again
+            log.info("%s", error)
+            return False
+        except (StorageError, ServiceError) as error:  # of the ledger: the step is done again when it can be
             log.warning("bundle %s: %s", record.uid, error)
             self._backoff.delay(record.uid)
             return False

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from . import _demo, _doctor, _reduce, _servers, _shell, _stream
+from . import _demo, _doctor, _login, _reduce, _servers, _shell, _stream
 from ._faults import run
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("agent")(_servers.agent)
 app.add_typer(_stream.app, name="stream")
 app.command("shell")(_shell.shell)
 app.command("doctor")(_doctor.doctor)
+app.command("login")(_login.login)
 
 
 def main() -> None:

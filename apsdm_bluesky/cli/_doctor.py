@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -46,13 +46,24 @@ class Finding:
     advice: str = ""
 
 
-def doctor(config: ConfigOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
+GlobusOption = Annotated[
+    bool, typer.Option("--globus", help="Try Globus, too: login, collections, a small file there and back.")
+]
+
+
+def doctor(
+    config: ConfigOption = None,
+    home: HomeOption = None,
+    globus: GlobusOption = False,
+    as_json: JsonOption = False,
+) -> None:
     """Check installation, folders, disk, servers and detectors.
 
     Exit code 1 where something must be mended.
     """
     settings = configured(config, home)
-    findings = [finding for check in _CHECKS for finding in _findings(check, settings)]
+    checks = (*_CHECKS, _globus) if globus else _CHECKS
+    findings = [finding for check in checks for finding in _findings(check, settings)]
     if as_json:
         print(json.dumps({"findings": [asdict(finding) for finding in findings]}))
     else:
@@ -172,6 +183,18 @@ def _detectors(config: BeamlineConfig) -> Iterator[Finding]:
             )
         finally:
             device.destroy()
+
+
+def _globus(config: BeamlineConfig) -> Iterator[Finding]:
+    from apsdm_bluesky.transfer import check_globus
+
+    if config.archive.globus is None:
+        advice = "add the group archive.globus to beamline.yml"
+        yield Finding(level="fault", subject="globus", found="not configured", advice=advice)
+        return
+    for check in check_globus(config.archive.globus, config.folders.globus):
+        level: Level = "ok" if check.ok else "fault"
+        yield Finding(level=level, subject=check.subject, found=check.found, advice=check.advice)
 
 
 Check = Callable[[BeamlineConfig], Iterator[Finding]]

@@ -3,7 +3,7 @@
 Unknown keys are refused with their path. Nothing here touches a disk but `load_config`, which reads one file.
 """
 
-from ._archive import ArchiveConfig
+from ._archive import ArchiveConfig, GlobusConfig
 from ._base import Overflow
 from ._beamline import BeamlineConfig
 from ._detector import DetectorConfig
@@ -19,6 +19,7 @@ __all__ = [
     "ArchiveConfig",
     "BeamlineConfig",
     "DetectorConfig",
+    "GlobusConfig",
     "LiveOutputConfig",
     "Overflow",
     "QMapConfig",

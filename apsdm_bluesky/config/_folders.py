@@ -36,6 +36,11 @@ class StateFolders(Model):
         return self.root / "archive"
 
     @property
+    def globus(self) -> Path:
+        """Tokens of the login to Globus, and what was asked of it."""
+        return self.archive / "globus"
+
+    @property
     def tape(self) -> Path:
         """The local folder that stands in for the tape store."""
         return self.root / "tape"

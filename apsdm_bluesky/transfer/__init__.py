@@ -1,5 +1,8 @@
-"""Moving files to an archive and back: the `Transfer` protocol, and a folder as the destination."""
+"""Moving files to an archive and back: the `Transfer` protocol, a folder and Globus as destinations."""
 
+from ._globus import Globus
+from ._globus_check import Check, check_globus
+from ._globus_login import log_in
 from ._local import LocalFolder
 from ._paths import resolve_inside
 from ._protocol import (
@@ -14,7 +17,9 @@ from ._protocol import (
 )
 
 __all__ = [
+    "Check",
     "Direction",
+    "Globus",
     "LocalFolder",
     "RemoteFile",
     "Residency",
@@ -23,5 +28,7 @@ __all__ = [
     "Transfer",
     "TransferItem",
     "TransferRequest",
+    "check_globus",
+    "log_in",
     "resolve_inside",
 ]

@@ -68,15 +68,20 @@ def _write_part(source: Path, part: Path, progress: Callable[[int], None]) -> st
     return md5.hexdigest()
 
 
-def _adopt(source: Path, target: Path, progress: Callable[[int], None]) -> None:
+def same_content(one: Path, other: Path, progress: Callable[[int], None] = lambda _: None) -> bool:
+    """Whether two files hold the same bytes; `progress` gets the number of each chunk compared."""
     with contextlib.ExitStack() as stack:
-        ends = [stack.enter_context(path.open("rb")) for path in (source, target)]
+        ends = [stack.enter_context(path.open("rb")) for path in (one, other)]
         sizes = [os.fstat(end.fileno()).st_size for end in ends]
         same = sizes[0] == sizes[1]
         while same and (chunk := ends[0].read(_CHUNK)):
             same = chunk == ends[1].read(_CHUNK)
             progress(len(chunk))
-    if not same:
+    return same
+
+
+def _adopt(source: Path, target: Path, progress: Callable[[int], None]) -> None:
+    if not same_content(source, target, progress):
         raise ContentError(
             f"{target}: exists with other content than {source} and is never overwritten; "
             "move it away, then retry"

@@ -103,7 +103,8 @@ class Transfer(Protocol):
     with `needs_person`.
 
     Every method raises `ServiceError` where the mover does not answer or refuses for now, `StorageError` if
-    it cannot keep its records, and `FormatError` for a path or a request that it refuses for good.
+    it cannot keep its records, and `FormatError` for a path or a request that it refuses for good. Any other
+    `ApsdmError` is an instruction for a person, who must log in, consent or give permission first.
     """
 
     @property

@@ -55,7 +55,7 @@ class TaskStore:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _refused(path, error) from error
+            raise storage_refused(path, error) from error
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(f"{path}: is no task record ({error}); move it away, then retry") from error
 
@@ -70,7 +70,7 @@ class TaskStore:
             temporary.replace(path)
             sync(self._folder)
         except OSError as error:
-            raise _refused(path, error) from error
+            raise storage_refused(path, error) from error
 
     def ask_cancel(self, task_id: str) -> None:
         """Leave the wish that a task ends, for whichever process works on it."""
@@ -78,7 +78,7 @@ class TaskStore:
         try:
             path.touch()
         except OSError as error:
-            raise _refused(path, error) from error
+            raise storage_refused(path, error) from error
 
     def cancel_asked(self, task_id: str) -> bool:
         """Whether somebody wishes that the task ends."""
@@ -93,22 +93,30 @@ class TaskStore:
         return self._folder / f"{name}.{suffix}"
 
 
+def encode_request(request: TransferRequest) -> dict[str, Any]:
+    """The request as JSON-able values."""
+    items = [dataclasses.asdict(item) | {"local": str(item.local)} for item in request.items]
+    return dataclasses.asdict(request) | {"items": items}
+
+
+def decode_request(data: dict[str, Any]) -> TransferRequest:
+    """The request of `encode_request`."""
+    items = tuple(TransferItem(**item | {"local": Path(item["local"])}) for item in data["items"])
+    return TransferRequest(**data | {"items": items, "direction": Direction(data["direction"])})
+
+
+def storage_refused(path: Path, error: OSError) -> StorageError:
+    """A record that cannot be read or written."""
+    return StorageError(f"{path}: {error.strerror or error}; free space or give write permission there")
+
+
 def _encode(record: TaskRecord) -> dict[str, Any]:
-    return {
-        "request": dataclasses.asdict(record.request)
-        | {"items": [dataclasses.asdict(item) | {"local": str(item.local)} for item in record.request.items]},
-        "report": dataclasses.asdict(record.report),
-    }
+    return {"request": encode_request(record.request), "report": dataclasses.asdict(record.report)}
 
 
 def _decode(data: dict[str, Any]) -> TaskRecord:
-    request, report = data["request"], data["report"]
-    items = tuple(TransferItem(**item | {"local": Path(item["local"])}) for item in request["items"])
+    report = data["report"]
     return TaskRecord(
-        request=TransferRequest(**request | {"items": items, "direction": Direction(request["direction"])}),
+        request=decode_request(data["request"]),
         report=TaskReport(**report | {"status": TaskStatus(report["status"])}),
     )
-
-
-def _refused(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"{path}: {error.strerror or error}; free space or give write permission there")

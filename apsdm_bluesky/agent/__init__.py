@@ -1,0 +1,18 @@
+"""The agent: the process that brings spooled runs into the catalogue and the archive, whatever happens to it.
+
+Its state lies in the state folder alone. Killed at any instant, it goes on where it stood.
+"""
+
+from ._agent import Agent, archive_places, open_transfers
+from ._process import agent_process, run_agent
+from ._status import agent_runs, archive_status
+
+__all__ = [
+    "Agent",
+    "agent_process",
+    "agent_runs",
+    "archive_places",
+    "archive_status",
+    "open_transfers",
+    "run_agent",
+]

@@ -1,0 +1,135 @@
+"""The agent and what it is made of."""
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from apsdm_bluesky.archive import (
+    WORKING,
+    AgentLock,
+    ArchivePlaces,
+    Archiver,
+    Ledger,
+    Planner,
+    Requests,
+    Steps,
+)
+from apsdm_bluesky.config import BeamlineConfig
+from apsdm_bluesky.errors import ServiceError, StorageError
+from apsdm_bluesky.spool import Spool
+from apsdm_bluesky.transfer import Globus, LocalFolder, Transfer
+
+from ._adoption import Adoption
+from ._crew import Crew
+
+log = logging.getLogger(__name__)
+
+_POLL_S = (0.02, 0.5)  # after progress, doubled up to the longest
+_ACTOR = "agent"
+
+
+class Agent:
+    """Adopts orphaned spools, archives completed runs.
+
+    Parameters
+    ----------
+    uri, api_key
+        The Tiled server; without, adopted runs are closed but not delivered.
+    """
+
+    def __init__(self, config: BeamlineConfig, *, uri: str | None, api_key: str | None) -> None:
+        self._config = config
+        self._uri = uri
+        self._api_key = api_key
+
+    def run(self, stop: threading.Event, ready: Callable[[], None] = lambda: None) -> None:
+        """Work until `stop` is set; `ready` is called when the state folder is ours.
+
+        Raises
+        ------
+        LockedError
+            Another agent works on the state folder; the message names it.
+        StorageError
+            The state folder cannot be written at the start.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(AgentLock(self._config.folders.archive))
+            parts = self._compose(stack, stop)
+            parts.archiver.tidy()
+            ready()
+            pause, longest = _POLL_S
+            while not stop.is_set():
+                parts.look_once()
+                pause = _POLL_S[0] if parts.crew.wait(pause) else min(2 * pause, longest)
+
+    def _compose(self, stack: ExitStack, stop: threading.Event) -> "_Parts":
+        """What the agent is made of; `stack` closes it."""
+        config, folders = self._config, self._config.folders
+        ledger, spool = Ledger(folders.archive, config.archive.database), Spool(folders.spool)
+        stack.callback(ledger.close)
+        adoption = Adoption(spool, self._uri, self._api_key)
+        stack.callback(adoption.close)
+        transfers = open_transfers(config)
+        for transfer in transfers.values():
+            stack.callback(transfer.close)
+        requests = Requests(spool, ledger, actor=_ACTOR)
+        places = archive_places(config)
+        planner = Planner(
+            requests,
+            ledger,
+            roots=places.roots,
+            target=places.target,
+            wait_s=config.archive.bundle_wait_s,
+            analysis_timeout_s=config.archive.analysis_timeout_s,
+            actor=_ACTOR,
+        )
+        steps = Steps(places, requests=requests, transfers=transfers, should_stop=stop.is_set)
+        archiver = Archiver(ledger, steps, actor=_ACTOR)
+        crew = Crew(config.archive.parallel)
+        stack.callback(crew.close)
+        return _Parts(
+            adoption=adoption, requests=requests, planner=planner, ledger=ledger, archiver=archiver, crew=crew
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    adoption: Adoption
+    requests: Requests
+    planner: Planner
+    ledger: Ledger
+    archiver: Archiver
+    crew: Crew
+
+    def look_once(self) -> None:
+        """Adopt, reconcile, plan, and have every bundle that is not verified brought on."""
+        try:
+            self.adoption.look()
+            self.requests.reconcile()
+            self.planner.plan()
+            records = self.ledger.list(*WORKING)
+        except (StorageError, ServiceError) as error:
+            log.warning("%s", error)
+            return
+        for record in records:
+            self.crew.put(record.uid, lambda uid=record.uid: self.archiver.bring_on(uid))  # type: ignore[misc]
+
+
+def archive_places(config: BeamlineConfig) -> ArchivePlaces:
+    """Where the archive of a beamline works."""
+    return ArchivePlaces(
+        folder=config.folders.archive,
+        roots=[config.folders.raw],
+        prefix=config.name,
+        target=int(config.archive.bundle_gb * 1e9),
+    )
+
+
+def open_transfers(config: BeamlineConfig) -> dict[str, Transfer]:
+    """Every configured destination by its collection's name. Nothing is asked of them yet."""
+    transfers: list[Transfer] = [LocalFolder(config.archive.destination or config.folders.tape)]
+    if config.archive.globus is not None:
+        transfers.append(Globus(config.archive.globus, folder=config.folders.globus))
+    return {transfer.collection: transfer for transfer in transfers}

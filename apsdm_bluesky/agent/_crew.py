@@ -1,0 +1,56 @@
+"""Threads that do the agent's work, none of them on what another one is at."""
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+log = logging.getLogger(__name__)
+
+
+class Crew:
+    """A few threads for jobs that have a name each.
+
+    Parameters
+    ----------
+    size
+        Jobs that are done at a time.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=size, thread_name_prefix="agent")
+        self._busy: set[str] = set()
+        self._lock = threading.Lock()
+        self._changed = threading.Event()
+
+    def put(self, name: str, job: Callable[[], bool]) -> None:
+        """Have `job` done, unless one of that name is being done; it tells whether it changed anything."""
+        with self._lock:
+            if name in self._busy:
+                return
+            self._busy.add(name)
+        self._pool.submit(self._do, name, job)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until a job has changed something; False when none has by `timeout` seconds."""
+        changed = self._changed.wait(timeout)
+        self._changed.clear()
+        return changed
+
+    def close(self) -> None:
+        """Wait for the jobs that are being done; those that have not begun are given up."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _do(self, name: str, job: Callable[[], bool]) -> None:
+        changed = False
+        try:
+            changed = job()
+        except (
+            Exception
+        ):  # a job tells its own faults: what comes here is a defect, and must not stop the others
+            log.exception("%s", name)
+        finally:
+            with self._lock:
+                self._busy.discard(name)
+            if changed:
+                self._changed.set()

@@ -1,0 +1,151 @@
+"""The fault plan: which call goes wrong, how often, and in which way."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ._errors import ApiError
+from ._store import Document, Store
+
+__all__ = ["FaultPlan", "Faults", "LostReply", "answer"]
+
+_CODES = {
+    400: "ClientError.BadRequest",
+    401: "AuthenticationFailed",
+    403: "PermissionDenied",
+    404: "ClientError.NotFound",
+    409: "Conflict",
+    429: "RateLimitExceeded",
+    500: "InternalError",
+    502: "ExternalError",
+    503: "ServiceUnavailable",
+}
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class FaultPlan(BaseModel):
+    """One planned fault.
+
+    Parameters
+    ----------
+    route
+        The call it strikes: a name of `GlobusProcess.routes`, ``*`` for any call, or ``copy`` for the copy
+        of a file inside a task.
+    times
+        How many calls it strikes.
+    after
+        How many calls it first lets pass.
+    status, code, message, body
+        For a call: the answer instead of carrying it out. `code` has a default for each status, `body` are
+        further keys. For ``copy``: `code` alone makes a fault that is tried again, with `fatal` the task fails.
+    retry_after
+        Header of the answer, seconds.
+    drop_reply
+        The call is carried out, then the connection is cut without an answer.
+    drop_request
+        The connection is cut, and nothing is carried out.
+    delay_s
+        Time between carrying it out and its answer.
+    corrupt, truncate, skip
+        For ``copy``: the task succeeds although the file has a wrong bit, is cut to a half, or is not there.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    route: str
+    times: Annotated[int, Field(ge=1)] = 1
+    after: Annotated[int, Field(ge=0)] = 0
+    status: Annotated[int, Field(ge=400, le=599)] | None = None
+    code: str | None = None
+    message: str = "planned by the fault plan"
+    body: dict[str, Any] = {}
+    retry_after: Annotated[int, Field(ge=0)] | None = None
+    drop_reply: bool = False
+    drop_request: bool = False
+    delay_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    corrupt: bool = False
+    truncate: bool = False
+    skip: bool = False
+    fatal: bool = False
+
+    def error(self) -> ApiError:
+        """The answer that it stands for."""
+        status = self.status or 500
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        code = self.code or _CODES.get(status, "ExternalError")
+        return ApiError(status, code, self.message, headers=headers, **self.body)
+
+
+class LostReply(Exception):  # noqa: N818  (not an error of ours: the connection shall be cut)
+    """The connection is to be cut without an answer."""
+
+
+class Faults:
+    """Plans and the log of their hits, in the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(self, plan: FaultPlan) -> None:
+        """Plan one more fault."""
+        body: Document = {"key": uuid.uuid4().hex, "left": plan.times, "after": plan.after}
+        self._store.put("fault", body["key"], {**body, "plan": plan.model_dump()})
+
+    def clear(self) -> None:
+        """Forget the plans and the log."""
+        self._store.remove("fault")
+        self._store.remove("hit")
+
+    def take(self, route: str, subject: str) -> FaultPlan | None:
+        """The fault that strikes this call, if any; it is counted and logged before it strikes."""
+        with self._store.transaction():
+            for entry in self._store.all("fault"):
+                if entry["plan"]["route"] in (route, "*") and entry["left"] > 0 and self._due(entry):
+                    self._hit(entry, route, subject)
+                    return FaultPlan.model_validate(entry["plan"])
+        return None
+
+    def _due(self, entry: Document) -> bool:
+        if entry["after"] == 0:
+            return True
+        self._store.put("fault", entry["key"], {**entry, "after": entry["after"] - 1})
+        return False
+
+    def _hit(self, entry: Document, route: str, subject: str) -> None:
+        self._store.put("fault", entry["key"], {**entry, "left": entry["left"] - 1})
+        hit = {"route": route, "subject": subject, "plan": entry["plan"]}
+        self._store.put("hit", uuid.uuid4().hex, hit)
+
+    def hits(self) -> list[Document]:
+        """Every fault that struck: its route, what it struck, and its plan."""
+        return self._store.all("hit")
+
+
+async def answer(plan: FaultPlan | None, request: Request, handler: Handler) -> Response:
+    """Carry a call out as its fault plans it.
+
+    Raises
+    ------
+    ApiError
+        The planned answer.
+    LostReply
+        The connection is to be cut.
+    """
+    if plan is None:
+        return await handler(request)
+    if plan.drop_request:
+        raise LostReply
+    if plan.status is not None:
+        await asyncio.sleep(plan.delay_s)
+        raise plan.error()
+    response = await handler(request)
+    await asyncio.sleep(plan.delay_s)
+    if plan.drop_reply:
+        raise LostReply
+    return response
