@@ -2,24 +2,16 @@
 
 import hashlib
 
-import pytest
 from globus_sdk import AccessTokenAuthorizer, NullAuthorizer, TransferClient
 from globus_sdk.transport import RetryConfig
 
 from tests.waiting import wait_for
 
-from .globus_client import APIError, client_app, transfer_client
+from .globus_client import client_app, refused, transfer_client
 
 
 def md5(content):
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def refused(call, *args, **kwargs):
-    """The error that a call answers."""
-    with pytest.raises(APIError) as caught:
-        call(*args, **kwargs)
-    return caught.value
 
 
 def test_a_file_is_copied(copies):

@@ -167,9 +167,7 @@ class Collections:
         return str(md5) if md5 else file_digest(target, "md5")
 
     def _tape_file(self, collection: Collection, target: Path) -> Document:
-        return self._store.get("tape", self._tape_key(collection, target)) or {
-            "path": collection.key(target)
-        }
+        return self._store.get("tape", self._tape_key(collection, target)) or {"path": collection.key(target)}
 
     def _put(self, collection: Collection, target: Path, body: Document) -> None:
         self._store.put("tape", self._tape_key(collection, target), body)

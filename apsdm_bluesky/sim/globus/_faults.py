@@ -35,15 +35,15 @@ class FaultPlan(BaseModel):
     Parameters
     ----------
     route
-        The call it strikes: a name of `GlobusProcess.routes`, ``*`` for any call, or ``copy`` for the copy
-        of a file inside a task.
+        The call it strikes: a key of `apsdm_bluesky.sim.globus._app.ROUTES`, ``*`` for any call, or
+        ``copy`` for the copy of a file inside a task.
     times
         How many calls it strikes.
     after
         How many calls it first lets pass.
     status, code, message, body
         For a call: the answer instead of carrying it out. `code` has a default for each status, `body` are
-        further keys. For ``copy``: `code` alone makes a fault that is tried again, with `fatal` the task fails.
+        further keys. For ``copy``: `code` makes a fault that is tried again; with `fatal` the task fails.
     retry_after
         Header of the answer, seconds.
     drop_reply

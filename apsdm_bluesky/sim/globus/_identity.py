@@ -1,4 +1,4 @@
-"""Who the stand-in is: clients, collections and secrets, made at its first start, in files only it and its owner read."""
+"""Who the stand-in is: clients, collections and secrets, made at its first start in private files."""
 
 import json
 import os
@@ -17,7 +17,7 @@ __all__ = ["Identity", "SigningKey", "load_identity"]
 
 
 class Identity(BaseModel):
-    """Ids and secrets. `client_*` is the service account, `native_client_id` an app that people log in with."""
+    """Ids and secrets. `client_*` is the service account, `native_client_id` an app for people."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -228,7 +228,7 @@ class TransferRun(_Run):
             self._wait(_POLL_S)
 
     def _is_same(self, item: Document, origin: Path, target: Path) -> bool:
-        """Whether the sync level lets the file be skipped (table in the docstring of the SDK's TransferData)."""
+        """Whether the sync level lets the file be skipped (table in the SDK's `TransferData`)."""
         level = self._task()["sync_level"]
         if level is None or not target.is_file():
             return False

@@ -12,7 +12,7 @@ from ._collections import Collection, check_path
 from ._errors import ApiError, bad_request
 from ._service import Service, json_body, result
 from ._store import Document
-from ._tasks import fresh_task, unfinished
+from ._tasks import fresh_task
 
 __all__ = ["SubmitRoutes"]
 
@@ -61,7 +61,9 @@ class SubmitRoutes:
         submission_id = str(body.get("submission_id"))
         known = self._service.store.get("submission", submission_id)
         if known is None:
-            raise bad_request(f"the submission_id {body.get('submission_id')!r} was not given by this service")
+            raise bad_request(
+                f"the submission_id {body.get('submission_id')!r} was not given by this service"
+            )
         if known["task_id"] is None:
             return None
         message = "This submission has already been accepted; the task id is that of the first submission"
@@ -98,9 +100,11 @@ class SubmitRoutes:
 
     def _refuse_conflicts(self, items: list[Document], fields: Document) -> None:
         """The code and message of a 409 are those that users of the service report."""
-        pending = [task for task in self._service.tasks.all() if unfinished(task)]
+        pending = self._service.tasks.pending()
         if len(pending) >= self._service.behaviour().pending_limit:
-            raise ApiError(409, "TooManyPendingJobs", f"{len(pending)} tasks are pending; wait for some to end")
+            raise ApiError(
+                409, "TooManyPendingJobs", f"{len(pending)} tasks are pending; wait for some to end"
+            )
         ends = ("type", "source_endpoint_id", "destination_endpoint_id")
         for task in pending:
             if all(task[end] == fields[end] for end in ends) and _paths(task["_items"]) == _paths(items):
@@ -136,9 +140,7 @@ def _items(body: Document, kind: str) -> list[Document]:
     items = body.get("DATA")
     if not isinstance(items, list) or not items:
         name = kind.capitalize()
-        raise ApiError(
-            400, f"ClientError.BadRequest.No{name}Items", f"A {kind} requires at least one item"
-        )
+        raise ApiError(400, f"ClientError.BadRequest.No{name}Items", f"A {kind} requires at least one item")
     if any(not isinstance(item, dict) or item.get("DATA_TYPE") != f"{kind}_item" for item in items):
         raise bad_request(f"every item of DATA must be a {kind}_item")
     return items
