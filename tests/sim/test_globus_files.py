@@ -70,6 +70,9 @@ def test_mkdir_and_rename(globus, copies):
         ("", 400, "ClientError.BadRequest"),
         ("/a\r\nb", 400, "InvalidPath"),
         ("/a\0b", 400, "InvalidPath"),
+        ("/" + "a" * 256, 400, "InvalidPath"),
+        ("/a" * 2049, 400, "InvalidPath"),
+        ("/circle/x", 403, "EndpointPermissionDenied"),
     ],
 )
 def test_hostile_paths(globus, copies, tmp_path, path, status, code):
@@ -78,6 +81,9 @@ def test_hostile_paths(globus, copies, tmp_path, path, status, code):
         link = copies.path("/outside", name)
         link.unlink(missing_ok=True)
         link.symlink_to(tmp_path)
+        circle = copies.path("/circle", name)
+        circle.unlink(missing_ok=True)
+        circle.symlink_to("circle")
     tape = globus.collections["tape"]
     file, _ = copies.file()
     client = copies.client
@@ -116,6 +122,8 @@ def test_path_that_turns_hostile_after_the_submission(globus, copies, tmp_path):
         {"DATA": "x"},
         {"DATA": [{"DATA_TYPE": "delete_item", "path": "/"}]},
         {"sync_level": 7},
+        {"delete_destination_extra": True},
+        {"DATA": [{"DATA_TYPE": "transfer_item", "source_path": 1, "destination_path": "/a"}]},
         {"verify_checksum": "yes"},
         {"deadline": "soon"},
         {"label": " x"},
@@ -127,15 +135,19 @@ def test_malformed_submissions(globus, copies, change):
     before = len(globus.tasks())
     error = refused(copies.client.submit_transfer, copies.data("/a", "/b") | change)
     assert error.http_status == 400
-    assert error.code.startswith("ClientError.BadRequest")
+    assert error.code.startswith("ClientError.BadRequest") or error.code == "InvalidPath"
     assert len(globus.tasks()) == before
 
 
 def test_malformed_items(copies):
     unknown = {"checksum_algorithm": "CRC32"}
     assert refused(copies.submit, "/a", "/b", item=unknown).http_status == 400
+    assert refused(copies.submit, "/a", "/b", item={"external_checksum": 5}).http_status == 400
     folder = {"recursive": True, "external_checksum": "0" * 32}
     assert refused(copies.submit, "/a", "/b", item=folder).http_status == 400
+    mkdir = f"/v0.10/operation/endpoint/{copies.globus.collections['tape']}/mkdir"
+    surrogate = refused(copies.client.post, mkdir, data='{"path": "/\\ud800"}', encoding="text")
+    assert (surrogate.http_status, surrogate.code) == (400, "InvalidPath")
     error = refused(copies.client.post, "/v0.10/transfer", data="{", encoding="text")
     assert (error.http_status, error.code) == (400, "BadRequest")
 

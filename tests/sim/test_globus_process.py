@@ -101,6 +101,27 @@ def test_wrong_control_calls_are_told_in_one_line(own):
         assert "\n" not in str(caught.value)
 
 
+def test_its_owner_loads_no_server():
+    program = "import sys, apsdm_bluesky.sim.globus; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not {"starlette", "uvicorn", "jwt", "cryptography", "globus_sdk"} & set(loaded.stdout.split())
+
+
+def test_killed_again_and_again_it_ends_with_the_right_files(own):
+    own.configure(rate_bytes_s=3e6)
+    copies = Copies(own, transfer_client(own))
+    files = [copies.file(300_000) for _ in range(4)]
+    tasks = [copies.submit(path, path, verify_checksum=True) for path, _ in files]
+    for share in (0.2, 0.5, 0.8):
+        wait_for(lambda share=share: sum(t["bytes_transferred"] for t in own.tasks()) >= share * 1_200_000)
+        own.kill()
+        own.start()
+    for task_id in tasks:
+        copies.wait(task_id, status="SUCCEEDED")
+    assert [copies.path(path).read_bytes() == content for path, content in files] == [True] * 4
+    assert [task["task_id"] for task in own.tasks()] == tasks
+
+
 PARENT = """
 import pathlib, sys
 from apsdm_bluesky.sim import GlobusProcess

@@ -17,10 +17,11 @@ from ._endpoints import EndpointRoutes
 from ._engine import Engine
 from ._errors import ApiError, OAuthError, answer_api_error, answer_oauth_error
 from ._faults import Faults, Handler, LostReply, answer
-from ._identity import SigningKey, load_identity
+from ._identity import load_identity
 from ._operations import OperationRoutes
 from ._service import Service, read_behaviour
 from ._settings import ServerSettings
+from ._signing import SigningKey
 from ._store import Store
 from ._submit import SubmitRoutes
 from ._task_routes import TaskRoutes

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from ._collections import Collection
 from ._copy import spoil
 from ._errors import ApiError, bad_request
-from ._faults import FaultPlan
+from ._plan import FaultPlan
 from ._service import Service, json_body
 from ._settings import Behaviour
 from ._store import Document

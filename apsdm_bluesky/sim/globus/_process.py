@@ -192,7 +192,7 @@ class GlobusProcess:
         return cast("list[Document]", self._control("events", task_id=task_id))
 
     def faults_hit(self, route: str | None = None) -> list[Document]:
-        """Every planned fault that struck: ``route``, ``subject`` (URL path, or task and file) and ``plan``."""
+        """Every planned fault that struck: ``route``, ``subject`` (URL path, or task and file), ``plan``."""
         hits = cast("list[Document]", self._control("faults_hit"))
         return [hit for hit in hits if route in (None, hit["route"])]
 

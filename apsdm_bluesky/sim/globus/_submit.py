@@ -23,7 +23,6 @@ _FLAGS = (
     "encrypt_data",
     "skip_source_errors",
     "fail_on_quota_errors",
-    "delete_destination_extra",
 )
 
 
@@ -70,11 +69,13 @@ class SubmitRoutes:
         return _accepted(request, body, known["task_id"], "Duplicate", message)
 
     def _accept_transfer(self, request: Request, caller: Document, body: Document) -> Document:
+        if body.get("filter_rules") or body.get("delete_destination_extra"):
+            raise bad_request("filter_rules and delete_destination_extra are not part of the stand-in")
         source = self._service.open(caller, body.get("source_endpoint"))
         destination = self._service.open(caller, body.get("destination_endpoint"))
         items = [_transfer_item(item, source, destination) for item in _items(body, "transfer")]
         fields = _ends(source, destination) | {name: _flag(body, name) for name in _FLAGS}
-        fields |= {"sync_level": _sync_level(body), "encrypt_data": _flag(body, "encrypt_data")}
+        fields |= {"sync_level": _sync_level(body)}
         return self._accept(request, caller, body, items, {"type": "TRANSFER", **fields})
 
     def _accept_delete(self, request: Request, caller: Document, body: Document) -> Document:
@@ -148,6 +149,8 @@ def _items(body: Document, kind: str) -> list[Document]:
 
 def _transfer_item(item: Document, source: Collection, destination: Collection) -> Document:
     recursive, checksum = bool(item.get("recursive")), item.get("external_checksum")
+    if not isinstance(checksum, str | None):
+        raise bad_request("external_checksum must be a string")
     if recursive and checksum:
         raise bad_request("external_checksum cannot be used with a directory")
     return {
