@@ -59,8 +59,7 @@ def open_client(
     """The application and its client; tokens lie in `folder`, readable by this account alone.
 
     A user's consents are asked for with the login (`logs_in`) only. Later Globus tells where one is missing:
-    to
-    look them up with each start would be one more service that must answer.
+    to look them up with each start would be one more service that must answer.
 
     Raises
     ------

@@ -6,8 +6,7 @@ import pytest
 
 from apsdm_bluesky.testing import TransferConformance
 from apsdm_bluesky.transfer import Globus
-
-from .globus import mover
+from tests.globus import mover
 
 
 class TestConformance(TransferConformance):

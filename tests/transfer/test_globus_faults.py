@@ -9,9 +9,8 @@ import requests
 
 from apsdm_bluesky.errors import ApsdmError, FormatError, ServiceError, StorageError
 from apsdm_bluesky.transfer import Direction, TaskStatus, TransferItem
+from tests.globus import end_of, finish, mover, request, submitted
 from tests.waiting import wait_for
-
-from .globus import end_of, finish, mover, request, submitted
 
 
 @pytest.fixture
