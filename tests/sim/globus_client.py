@@ -3,8 +3,8 @@
 import itertools
 import random
 
-import globus_sdk
-from globus_sdk import ClientApp, GlobusAppConfig, TransferClient, TransferData
+import pytest
+from globus_sdk import ClientApp, GlobusAppConfig, TransferAPIError, TransferClient, TransferData
 from globus_sdk.token_storage import MemoryTokenStorage
 from globus_sdk.transport import RetryConfig
 
@@ -26,6 +26,13 @@ def client_app(globus, **config):
 def transfer_client(globus, *, app=None, max_retries=0):
     """A client that does not retry by itself unless told to."""
     return TransferClient(app=app or client_app(globus), retry_config=RetryConfig(max_retries=max_retries))
+
+
+def refused(call, *args, **kwargs):
+    """The error of Globus Transfer that a call answers."""
+    with pytest.raises(TransferAPIError) as caught:
+        call(*args, **kwargs)
+    return caught.value
 
 
 class Copies:
@@ -76,6 +83,3 @@ class Copies:
 
     def path(self, path, collection="tape"):
         return self.globus.root(collection) / path.lstrip("/")
-
-
-APIError = globus_sdk.TransferAPIError

@@ -1,25 +1,19 @@
 """The real SDK talks to the stand-in for Globus: tokens, submissions, and what a task does."""
 
 import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
 
-import pytest
 from globus_sdk import AccessTokenAuthorizer, NullAuthorizer, TransferClient
 from globus_sdk.transport import RetryConfig
 
 from tests.waiting import wait_for
 
-from .globus_client import APIError, client_app, transfer_client
+from .globus_client import client_app, refused, transfer_client
 
 
 def md5(content):
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def refused(call, *args, **kwargs):
-    """The error that a call answers."""
-    with pytest.raises(APIError) as caught:
-        call(*args, **kwargs)
-    return caught.value
 
 
 def test_a_file_is_copied(copies):
@@ -45,6 +39,17 @@ def test_same_submission_id_is_a_duplicate(globus, copies):
     assert copies.client.submit_transfer(data)["code"] == "Duplicate"
     mine = [task for task in globus.tasks() if task["submission_id"] == data["submission_id"]]
     assert [task["task_id"] for task in mine] == [first["task_id"]]
+
+
+def test_submissions_at_once_make_one_task(globus, copies):
+    path, _ = copies.file()
+    data = copies.data(path, "/at-once")
+    data["submission_id"] = copies.client.get_submission_id()["value"]
+    clients = [transfer_client(globus) for _ in range(8)]
+    with ThreadPoolExecutor(len(clients)) as pool:
+        answers = list(pool.map(lambda client: client.submit_transfer(data), clients))
+    assert sorted(answer["code"] for answer in answers) == ["Accepted"] + ["Duplicate"] * 7
+    assert len({answer["task_id"] for answer in answers}) == 1
 
 
 def test_identical_paths_in_flight_conflict(globus, copies):
@@ -117,6 +122,28 @@ def test_existing_file_is_overwritten_unless_the_sync_level_says_not(copies):
     assert copies.done(other, "/existing", sync_level="size")["files_skipped"] == 1
     assert copies.path("/existing").read_bytes() == content
     assert copies.done(other, "/existing", sync_level="checksum")["files_skipped"] == 0
+
+
+def test_rate_can_be_changed_in_mid_copy(globus, copies):
+    path, content = copies.file(300_000)
+    globus.configure(rate_bytes_s=1000)
+    task_id = copies.submit(path, "/slow")
+    wait_for(lambda: copies.path("/slow").exists() and copies.path("/slow").stat().st_size)
+    assert copies.task(task_id)["status"] == "ACTIVE"
+    globus.configure(rate_bytes_s=None)
+    copies.wait(task_id, status="SUCCEEDED")
+    assert copies.path("/slow").read_bytes() == content
+
+
+def test_timestamps_are_kept_when_asked(copies):
+    path, _ = copies.file()
+    os.utime(copies.path(path, "local"), (1e9, 1e9))
+    task = copies.done(path, "/old", preserve_timestamp=True, encrypt_data=True)
+    assert copies.path("/old").stat().st_mtime == 1e9
+    assert task["encrypt_data"] is True
+    os.utime(copies.path(path, "local"), (2e9, 2e9))
+    assert copies.done(path, "/old", sync_level="mtime", preserve_timestamp=True)["files_skipped"] == 0
+    assert copies.done(path, "/old", sync_level="mtime")["files_skipped"] == 1
 
 
 def test_external_checksum(copies):

@@ -1,6 +1,6 @@
 """A stand-in for Globus Transfer and Globus Auth, over real HTTP on loopback, to which the real SDK talks."""
 
-from ._faults import FaultPlan
+from ._plan import FaultPlan
 from ._process import GlobusProcess
 from ._settings import Behaviour
 

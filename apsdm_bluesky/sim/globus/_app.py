@@ -1,6 +1,7 @@
 """The routes of the stand-in as one ASGI application, each of them open to planned faults."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +17,11 @@ from ._endpoints import EndpointRoutes
 from ._engine import Engine
 from ._errors import ApiError, OAuthError, answer_api_error, answer_oauth_error
 from ._faults import Faults, Handler, LostReply, answer
-from ._identity import SigningKey, load_identity
+from ._identity import load_identity
 from ._operations import OperationRoutes
-from ._service import Service
+from ._service import Service, read_behaviour
 from ._settings import ServerSettings
+from ._signing import SigningKey
 from ._store import Store
 from ._submit import SubmitRoutes
 from ._task_routes import TaskRoutes
@@ -79,15 +81,14 @@ def build_service(settings: ServerSettings) -> Service:
     if store.get("behaviour", "") is None:
         store.put("behaviour", "", settings.behaviour.model_dump())
     collections = Collections(store, _collections(settings, identity.collections))
-    service = Service(
+    return Service(
         store=store,
         identity=identity,
-        tokens=Tokens(store, lambda: service.behaviour()),
+        tokens=Tokens(store, partial(read_behaviour, store)),
         tasks=Tasks(store),
         collections=collections,
         faults=Faults(store),
     )
-    return service
 
 
 def _collections(settings: ServerSettings, ids: dict[str, str]) -> dict[str, Collection]:
@@ -104,8 +105,18 @@ def build_engine(service: Service) -> Engine:
     return Engine(*parts, service.behaviour)
 
 
-def build_app(service: Service, folder: Path, cut: Callable[[Request], None]) -> Starlette:
-    """The application. `cut` ends the connection of a request without an answer."""
+def build_app(
+    service: Service, folder: Path, *, settle: Callable[[], None], cut: Callable[[Request], None]
+) -> Starlette:
+    """The application.
+
+    Parameters
+    ----------
+    settle
+        Called after every control call: its effect on tasks must not wait.
+    cut
+        Ends the connection of a request without an answer.
+    """
     key = SigningKey(folder)
     auth = AuthRoutes(service.store, service.tokens, service.identity, key)
     answering: dict[type, Any] = {
@@ -116,7 +127,11 @@ def build_app(service: Service, folder: Path, cut: Callable[[Request], None]) ->
         Route(call.path, _open_to_faults(name, call, answering, service.faults, cut), methods=[call.method])
         for name, call in ROUTES.items()
     ]
-    control = Route("/_control/{action}", _shaped(ControlRoutes(service).control), methods=["POST"])
+    control = Route(
+        "/_control/{action}",
+        _shaped(ControlRoutes(service, {*ROUTES, "copy", "*"}, settle).control),
+        methods=["POST"],
+    )
     return Starlette(routes=[*routes, control], exception_handlers={404: _no_route, 405: _no_route})
 
 

@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from ._errors import OAuthError
-from ._identity import Identity, SigningKey
+from ._identity import Identity
+from ._signing import SigningKey
 from ._store import Document, Store
 from ._tokens import Tokens, parse_scopes
 

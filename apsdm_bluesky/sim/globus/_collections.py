@@ -13,6 +13,7 @@ from ._store import Document, Store
 __all__ = ["NO_POLICY", "Collection", "Collections", "check_path", "file_digest"]
 
 _BLOCK_BYTES = 1 << 20
+_NAME_BYTES, _PATH_BYTES = 255, 4096  # Linux: NAME_MAX, PATH_MAX
 _HOME = re.compile(r"^/?~(?=/|$)")
 NO_POLICY: Document = {
     "quota_bytes": None,
@@ -43,9 +44,16 @@ class Collection:
         """
         parts = check_path(path).strip("/").split("/")
         target = self.root.joinpath(*(part for part in parts if part not in ("", ".")))
-        if ".." in parts or not target.resolve().is_relative_to(self.root.resolve()):
+        if ".." in parts or not self._holds(target):
             raise ApiError(403, "EndpointPermissionDenied", self.ftp_error(path, "Path not allowed."))
         return target
+
+    def _holds(self, target: Path) -> bool:
+        """Whether it is below the root when links are followed."""
+        try:
+            return target.resolve().is_relative_to(self.root)
+        except RuntimeError:  # links in a circle, before Python 3.13
+            return False
 
     def key(self, target: Path) -> str:
         """The collection path of a file below the root, in one form only."""
@@ -67,8 +75,14 @@ def check_path(path: object) -> str:
     """An absolute path below the root, without ``~``. Control characters and relative paths are refused."""
     if not isinstance(path, str) or not path:
         raise bad_request(f"a path must be a string that is not empty, not {path!r}")
+    try:
+        names = path.encode().split(b"/")
+    except UnicodeEncodeError as error:
+        raise ApiError(400, "InvalidPath", f"the path {path!r} has half a character") from error
     if "\0" in path or "\n" in path or "\r" in path:
         raise ApiError(400, "InvalidPath", f"the path {path!r} has a character that is not allowed")
+    if len(path.encode()) > _PATH_BYTES or any(len(name) > _NAME_BYTES for name in names):
+        raise ApiError(400, "InvalidPath", f"the path {path[:40]!r}... is too long")
     absolute = _HOME.sub("", path) or "/"
     if not absolute.startswith("/"):
         raise bad_request(f"the path {path!r} must start with / or /~/")
@@ -167,9 +181,7 @@ class Collections:
         return str(md5) if md5 else file_digest(target, "md5")
 
     def _tape_file(self, collection: Collection, target: Path) -> Document:
-        return self._store.get("tape", self._tape_key(collection, target)) or {
-            "path": collection.key(target)
-        }
+        return self._store.get("tape", self._tape_key(collection, target)) or {"path": collection.key(target)}
 
     def _put(self, collection: Collection, target: Path, body: Document) -> None:
         self._store.put("tape", self._tape_key(collection, target), body)

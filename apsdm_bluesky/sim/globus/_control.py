@@ -2,7 +2,7 @@
 
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ from starlette.responses import JSONResponse, Response
 from ._collections import Collection
 from ._copy import spoil
 from ._errors import ApiError, bad_request
-from ._faults import FaultPlan
+from ._plan import FaultPlan
 from ._service import Service, json_body
 from ._settings import Behaviour
 from ._store import Document
-from ._tasks import public, unfinished
+from ._tasks import public
 
 __all__ = ["ControlRoutes"]
 
@@ -25,8 +25,8 @@ __all__ = ["ControlRoutes"]
 class ControlRoutes:
     """``POST /_control/<action>``, with the control token as bearer."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, service: Service, routes: Container[str], settle: Callable[[], None]) -> None:
+        self._service, self._routes, self._settle = service, routes, settle
         self._actions: dict[str, Callable[..., Any]] = {
             "configure": self._configure,
             "reset": self._reset,
@@ -60,7 +60,8 @@ class ControlRoutes:
         try:
             answer = action(**await json_body(request))
         except (TypeError, ValidationError, OSError) as error:
-            raise bad_request(str(error)) from error
+            raise bad_request(" ".join(str(error).split())) from error
+        self._settle()
         return JSONResponse({"answer": answer})
 
     def _configure(self, **changes: Any) -> Document:
@@ -76,10 +77,12 @@ class ControlRoutes:
             for kind in ("policy", "consent", "deleted", "fault", "hit"):
                 store.remove(kind)
             store.put("behaviour", "", Behaviour().model_dump())
-            for task in filter(unfinished, self._service.tasks.all()):
+            for task in self._service.tasks.pending():
                 self._service.tasks.finish(task["task_id"], "FAILED", "CANCELED", "the stand-in was reset")
 
     def _fault(self, **plan: Any) -> None:
+        if plan.get("route") not in self._routes:
+            raise bad_request(f"no call is named {plan.get('route')!r}")
         self._service.faults.add(FaultPlan.model_validate(plan))
 
     def _clear_faults(self) -> None:

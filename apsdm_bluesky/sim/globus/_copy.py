@@ -81,7 +81,7 @@ def copy_in_place(source: Path, target: Path, proceed: Callable[[int, int], None
 
 
 def spoil(path: Path, *, offset: int | None = None, truncate: bool = False) -> None:
-    """Flip the lowest bit at `offset` (None: in the middle), or cut the file to a half. Times stay as they were."""
+    """Flip the lowest bit at `offset` (None: in the middle), or cut the file to a half. Its times stay."""
     status = path.stat()
     with path.open("r+b") as file:
         if truncate:

@@ -111,6 +111,8 @@ def _rule(collection: Collection, body: Document) -> Document:
         raise bad_request(f"principal_type must be one of {', '.join(_PRINCIPAL_TYPES)}")
     if body.get("permissions") not in ("r", "rw"):
         raise bad_request("permissions must be r or rw")
-    given = {name: body.get(name) for name in ("principal_type", "principal", "permissions", "expiration_date")}
+    given = {
+        name: body.get(name) for name in ("principal_type", "principal", "permissions", "expiration_date")
+    }
     own = {"id": str(uuid.uuid4()), "create_time": iso(time.time()), "role_id": None, "role_type": None}
     return {"DATA_TYPE": "access", "path": path, **given, **own}

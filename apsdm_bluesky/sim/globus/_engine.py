@@ -10,7 +10,7 @@ from ._faults import Faults
 from ._run import DeleteRun, Stopped, TransferRun
 from ._settings import Behaviour
 from ._store import Document, Store
-from ._tasks import Tasks, unfinished
+from ._tasks import Tasks
 
 __all__ = ["Engine"]
 
@@ -49,14 +49,17 @@ class Engine:
     def _run(self) -> None:
         while not self._stop.wait(_TICK_S):
             self._workers = {key: worker for key, worker in self._workers.items() if worker.is_alive()}
-            with self._store.transaction():
-                pending = [task for task in self._tasks.all() if unfinished(task)]
-                for task in pending:
-                    self._expire(task)
-                    self._suspend_or_resume(task)
-                working = [task for task in self._tasks.all() if _can_work(task)]
+            self.settle()
+            working = [task for task in self._tasks.pending() if _can_work(task)]
             for task in working[: self._behaviour().active_limit]:
                 self._work(task)
+
+    def settle(self) -> None:
+        """Bring the states of tasks in line with deadlines, pauses and credentials."""
+        with self._store.transaction():
+            for task in self._tasks.pending():
+                self._expire(task)
+                self._suspend_or_resume(task)
 
     def _expire(self, task: Document) -> None:
         if time.time() >= task["_deadline"]:
@@ -97,7 +100,7 @@ class Engine:
             run.run()
         except Stopped:
             pass  # cancelled, paused, expired or shut down: the store says which
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a task must not seem to work
             _log.exception("task %s", task_id)
             self._tasks.finish(task_id, "FAILED", "INTERNAL_ERROR", repr(error))
 

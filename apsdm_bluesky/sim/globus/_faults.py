@@ -3,16 +3,15 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ._errors import ApiError
+from ._plan import FaultPlan
 from ._store import Document, Store
 
-__all__ = ["FaultPlan", "Faults", "LostReply", "answer"]
+__all__ = ["Faults", "LostReply", "answer"]
 
 _CODES = {
     400: "ClientError.BadRequest",
@@ -27,59 +26,6 @@ _CODES = {
 }
 
 Handler = Callable[[Request], Awaitable[Response]]
-
-
-class FaultPlan(BaseModel):
-    """One planned fault.
-
-    Parameters
-    ----------
-    route
-        The call it strikes: a name of `GlobusProcess.routes`, ``*`` for any call, or ``copy`` for the copy
-        of a file inside a task.
-    times
-        How many calls it strikes.
-    after
-        How many calls it first lets pass.
-    status, code, message, body
-        For a call: the answer instead of carrying it out. `code` has a default for each status, `body` are
-        further keys. For ``copy``: `code` alone makes a fault that is tried again, with `fatal` the task fails.
-    retry_after
-        Header of the answer, seconds.
-    drop_reply
-        The call is carried out, then the connection is cut without an answer.
-    drop_request
-        The connection is cut, and nothing is carried out.
-    delay_s
-        Time between carrying it out and its answer.
-    corrupt, truncate, skip
-        For ``copy``: the task succeeds although the file has a wrong bit, is cut to a half, or is not there.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    route: str
-    times: Annotated[int, Field(ge=1)] = 1
-    after: Annotated[int, Field(ge=0)] = 0
-    status: Annotated[int, Field(ge=400, le=599)] | None = None
-    code: str | None = None
-    message: str = "planned by the fault plan"
-    body: dict[str, Any] = {}
-    retry_after: Annotated[int, Field(ge=0)] | None = None
-    drop_reply: bool = False
-    drop_request: bool = False
-    delay_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    corrupt: bool = False
-    truncate: bool = False
-    skip: bool = False
-    fatal: bool = False
-
-    def error(self) -> ApiError:
-        """The answer that it stands for."""
-        status = self.status or 500
-        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        code = self.code or _CODES.get(status, "ExternalError")
-        return ApiError(status, code, self.message, headers=headers, **self.body)
 
 
 class LostReply(Exception):  # noqa: N818  (not an error of ours: the connection shall be cut)
@@ -143,9 +89,17 @@ async def answer(plan: FaultPlan | None, request: Request, handler: Handler) -> 
         raise LostReply
     if plan.status is not None:
         await asyncio.sleep(plan.delay_s)
-        raise plan.error()
+        raise _error(plan)
     response = await handler(request)
     await asyncio.sleep(plan.delay_s)
     if plan.drop_reply:
         raise LostReply
     return response
+
+
+def _error(plan: FaultPlan) -> ApiError:
+    """The answer that a plan stands for."""
+    status = plan.status or 500
+    headers = {} if plan.retry_after is None else {"Retry-After": str(plan.retry_after)}
+    code = plan.code or _CODES.get(status, "ExternalError")
+    return ApiError(status, code, plan.message, headers=headers, **plan.body)

@@ -1,23 +1,17 @@
-"""Who the stand-in is: clients, collections and secrets, made at its first start, in files only it and its owner read."""
+"""Who the stand-in is: clients, collections and secrets, made at its first start in private files."""
 
-import json
 import os
 import secrets
 import uuid
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import jwt
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Identity", "SigningKey", "load_identity"]
+__all__ = ["Identity", "load_identity", "write_private"]
 
 
 class Identity(BaseModel):
-    """Ids and secrets. `client_*` is the service account, `native_client_id` an app that people log in with."""
+    """Ids and secrets. `client_*` is the service account, `native_client_id` an app for people."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -64,30 +58,3 @@ def write_private(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
-
-
-class SigningKey:
-    """The RSA key that signs ID tokens; made when it is first needed."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "signing-key.pem"
-
-    @cached_property
-    def _key(self) -> rsa.RSAPrivateKey:
-        if not self._path.exists():
-            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-            pem = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            write_private(self._path, key.private_bytes(serialization.Encoding.PEM, *pem))
-        loaded = serialization.load_pem_private_key(self._path.read_bytes(), password=None)
-        if not isinstance(loaded, rsa.RSAPrivateKey):
-            raise TypeError(f"{self._path}: holds no RSA key")
-        return loaded
-
-    def sign(self, claims: dict[str, Any]) -> str:
-        """A JSON web token (RFC 7519), RS256."""
-        return jwt.encode(claims, self._key, algorithm="RS256")
-
-    def jwks(self) -> dict[str, Any]:
-        """The public key as a set of one (RFC 7517)."""
-        key = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self._key.public_key()))
-        return {"keys": [{**key, "alg": "RS256", "use": "sig", "kid": "standin"}]}

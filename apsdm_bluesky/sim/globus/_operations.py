@@ -42,7 +42,11 @@ class OperationRoutes:
             raise ApiError(502, code, collection.ftp_error(path, "Path is not a directory"))
         shown = _wanted(request, [_file(found) for found in sorted(folder.iterdir())])
         limit = _limit(request)
-        body: Document = {"DATA_TYPE": "file_list", "absolute_path": _absolute(collection, folder), "path": path}
+        body: Document = {
+            "DATA_TYPE": "file_list",
+            "absolute_path": _absolute(collection, folder),
+            "path": path,
+        }
         body |= {"endpoint": collection.id, "rename_supported": True, "symlink_supported": False}
         page = shown[:limit]
         return JSONResponse({**body, "DATA": page, "length": len(page), "total": len(shown)})
@@ -110,9 +114,7 @@ def _file(path: Path) -> Document:
         status = path.stat()
     kind = "dir" if mode_bits.S_ISDIR(status.st_mode) else "file"
     moment = datetime.fromtimestamp(int(status.st_mtime), UTC)
-    links = {
-        f"link_{name}": None for name in ("group", "last_modified", "size", "target", "user")
-    }
+    links = {f"link_{name}": None for name in ("group", "last_modified", "size", "target", "user")}
     return {
         "DATA_TYPE": "file",
         "name": path.name,

@@ -192,7 +192,7 @@ class GlobusProcess:
         return cast("list[Document]", self._control("events", task_id=task_id))
 
     def faults_hit(self, route: str | None = None) -> list[Document]:
-        """Every planned fault that struck: ``route``, ``subject`` (the URL's path, or task and file), ``plan``."""
+        """Every planned fault that struck: ``route``, ``subject`` (URL path, or task and file), ``plan``."""
         hits = cast("list[Document]", self._control("faults_hit"))
         return [hit for hit in hits if route in (None, hit["route"])]
 
@@ -283,7 +283,9 @@ class GlobusProcess:
         """Forget a task: it answers 404, and is in no list."""
         self._control("purge", task_id=task_id)
 
-    def fail(self, task_id: str, code: str = "CANCELED_BY_ADMIN", details: str = "by an administrator") -> None:
+    def fail(
+        self, task_id: str, code: str = "CANCELED_BY_ADMIN", details: str = "by an administrator"
+    ) -> None:
         """End a task as FAILED."""
         self._control("fail", task_id=task_id, code=code, details=details)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from ._collections import Collection, Collections
 from ._copy import CopyError, copy_in_place, spoil, translated
 from ._errors import ApiError
-from ._faults import FaultPlan, Faults
+from ._faults import Faults
+from ._plan import FaultPlan
 from ._settings import Behaviour
 from ._store import Document, Store
 from ._tasks import Tasks
@@ -203,11 +204,16 @@ class TransferRun(_Run):
                 raise CopyError("QUOTA_EXCEEDED", f"{destination.name}: quota of {quota} bytes", fatal=fatal)
             if chunk:
                 self._tasks.count(self._id, bytes_transferred=chunk)
-            rate = self._behaviour().rate_bytes_s
-            self._wait(chunk / rate if rate else 0.0)
+            self._pace(chunk)
             self._hold(so_far)
 
         return proceed
+
+    def _pace(self, chunk: int) -> None:
+        start = time.monotonic()
+        while (rate := self._behaviour().rate_bytes_s) and time.monotonic() < start + chunk / rate:
+            self._task()
+            self._stop.wait(min(chunk / rate, _POLL_S))
 
     def _hold(self, so_far: int) -> None:
         while True:
@@ -228,7 +234,7 @@ class TransferRun(_Run):
             self._wait(_POLL_S)
 
     def _is_same(self, item: Document, origin: Path, target: Path) -> bool:
-        """Whether the sync level lets the file be skipped (table in the docstring of the SDK's TransferData)."""
+        """Whether the sync level lets the file be skipped (table in the SDK's `TransferData`)."""
         level = self._task()["sync_level"]
         if level is None or not target.is_file():
             return False

@@ -15,7 +15,12 @@ from ._store import Document, Store
 from ._tasks import Tasks
 from ._tokens import TRANSFER_SCOPE, Tokens, data_access_scope
 
-__all__ = ["Service", "json_body", "result"]
+__all__ = ["Service", "json_body", "read_behaviour", "result"]
+
+
+def read_behaviour(store: Store) -> Behaviour:
+    """How a stand-in behaves at present."""
+    return Behaviour.model_validate(store.get("behaviour", "") or {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +36,7 @@ class Service:
 
     def behaviour(self) -> Behaviour:
         """How it behaves at present."""
-        return Behaviour.model_validate(self.store.get("behaviour", "") or {})
+        return read_behaviour(self.store)
 
     def caller(self, request: Request) -> Document:
         """The token that a call to Globus Transfer carries."""

@@ -28,7 +28,7 @@ class Behaviour(BaseModel):
     active_limit, pending_limit
         Tasks that work at once, and that may be unfinished, per user.
     staging_s
-        Time to bring a file from tape to disk before it can be read. None: it waits for `GlobusProcess.stage`.
+        Time to bring a file from tape to disk before it is read. None: it waits for `GlobusProcess.stage`.
     migration_s
         A file written to the tape collection leaves the disk so long after. None: only by
         `GlobusProcess.migrate`.

@@ -12,7 +12,7 @@ from ._collections import Collection, check_path
 from ._errors import ApiError, bad_request
 from ._service import Service, json_body, result
 from ._store import Document
-from ._tasks import fresh_task, unfinished
+from ._tasks import fresh_task
 
 __all__ = ["SubmitRoutes"]
 
@@ -23,7 +23,6 @@ _FLAGS = (
     "encrypt_data",
     "skip_source_errors",
     "fail_on_quota_errors",
-    "delete_destination_extra",
 )
 
 
@@ -61,18 +60,22 @@ class SubmitRoutes:
         submission_id = str(body.get("submission_id"))
         known = self._service.store.get("submission", submission_id)
         if known is None:
-            raise bad_request(f"the submission_id {body.get('submission_id')!r} was not given by this service")
+            raise bad_request(
+                f"the submission_id {body.get('submission_id')!r} was not given by this service"
+            )
         if known["task_id"] is None:
             return None
         message = "This submission has already been accepted; the task id is that of the first submission"
         return _accepted(request, body, known["task_id"], "Duplicate", message)
 
     def _accept_transfer(self, request: Request, caller: Document, body: Document) -> Document:
+        if body.get("filter_rules") or body.get("delete_destination_extra"):
+            raise bad_request("filter_rules and delete_destination_extra are not part of the stand-in")
         source = self._service.open(caller, body.get("source_endpoint"))
         destination = self._service.open(caller, body.get("destination_endpoint"))
         items = [_transfer_item(item, source, destination) for item in _items(body, "transfer")]
         fields = _ends(source, destination) | {name: _flag(body, name) for name in _FLAGS}
-        fields |= {"sync_level": _sync_level(body), "encrypt_data": _flag(body, "encrypt_data")}
+        fields |= {"sync_level": _sync_level(body)}
         return self._accept(request, caller, body, items, {"type": "TRANSFER", **fields})
 
     def _accept_delete(self, request: Request, caller: Document, body: Document) -> Document:
@@ -98,9 +101,11 @@ class SubmitRoutes:
 
     def _refuse_conflicts(self, items: list[Document], fields: Document) -> None:
         """The code and message of a 409 are those that users of the service report."""
-        pending = [task for task in self._service.tasks.all() if unfinished(task)]
+        pending = self._service.tasks.pending()
         if len(pending) >= self._service.behaviour().pending_limit:
-            raise ApiError(409, "TooManyPendingJobs", f"{len(pending)} tasks are pending; wait for some to end")
+            raise ApiError(
+                409, "TooManyPendingJobs", f"{len(pending)} tasks are pending; wait for some to end"
+            )
         ends = ("type", "source_endpoint_id", "destination_endpoint_id")
         for task in pending:
             if all(task[end] == fields[end] for end in ends) and _paths(task["_items"]) == _paths(items):
@@ -136,9 +141,7 @@ def _items(body: Document, kind: str) -> list[Document]:
     items = body.get("DATA")
     if not isinstance(items, list) or not items:
         name = kind.capitalize()
-        raise ApiError(
-            400, f"ClientError.BadRequest.No{name}Items", f"A {kind} requires at least one item"
-        )
+        raise ApiError(400, f"ClientError.BadRequest.No{name}Items", f"A {kind} requires at least one item")
     if any(not isinstance(item, dict) or item.get("DATA_TYPE") != f"{kind}_item" for item in items):
         raise bad_request(f"every item of DATA must be a {kind}_item")
     return items
@@ -146,6 +149,8 @@ def _items(body: Document, kind: str) -> list[Document]:
 
 def _transfer_item(item: Document, source: Collection, destination: Collection) -> Document:
     recursive, checksum = bool(item.get("recursive")), item.get("external_checksum")
+    if not isinstance(checksum, str | None):
+        raise bad_request("external_checksum must be a string")
     if recursive and checksum:
         raise bad_request("external_checksum cannot be used with a directory")
     return {

@@ -123,7 +123,9 @@ def _test(clause: str) -> Callable[[Document], bool]:
 
 def _between(start: str, value: str, end: str) -> bool:
     try:
-        limits = [datetime.fromisoformat(limit).replace(tzinfo=None) if limit else None for limit in (start, end)]
+        limits = [
+            datetime.fromisoformat(limit).replace(tzinfo=None) if limit else None for limit in (start, end)
+        ]
     except ValueError as error:
         raise bad_request(f"filter by time: {error}") from error
     moment = datetime.fromisoformat(value).replace(tzinfo=None)

@@ -110,13 +110,21 @@ class Tasks:
         """Every task that was not purged, the oldest first."""
         return self._store.all("task")
 
+    def pending(self) -> list[Document]:
+        """Every task that is ACTIVE or INACTIVE, the oldest first."""
+        with self._store.transaction():
+            found = [self.get(entry["task_id"]) for entry in self._store.all("pending")]
+        return [task for task in found if task is not None]
+
     def get(self, task_id: str) -> Document | None:
         """One task, or None."""
         return self._store.get("task", task_id)
 
     def add(self, task: Document) -> None:
-        """A new task, with its first event."""
-        self._store.put("task", task["task_id"], task)
+        """A new task."""
+        with self._store.transaction():
+            self._store.put("task", task["task_id"], task)
+            self._store.put("pending", task["task_id"], {"task_id": task["task_id"]})
 
     def update(self, task_id: str, **changes: Any) -> Document | None:
         """Change a task, and return it; None when it is gone. A finished task does not change."""
@@ -163,12 +171,14 @@ class Tasks:
             if task is None or not unfinished(task):
                 return
             self.update(task_id, **_ending(task, status, code, str(details)))
+            self._store.remove("pending", task_id)
             self.event(task_id, code, details, error=status == "FAILED")
 
     def purge(self, task_id: str) -> None:
         """Forget a task, as the service does with old ones; its submission id stays used."""
         with self._store.transaction():
             self._store.remove("task", task_id)
+            self._store.remove("pending", task_id)
             self._store.remove(f"event:{task_id}")
 
 
