@@ -206,7 +206,9 @@ class Globus:
         """What stands at the destination is the same: send what does not."""
         submission_id = self._service.new_submission_id()
         record = replace(record, stage=Stage.MOVE, submission_id=submission_id, task_id=None)
-        record = self._post(self._records.write(record))
+        self._records.write(record)
+        self._ends.remove_local_parts(record)
+        record = self._post(record)
         return TaskReport(task_id=_id(record), status=TaskStatus.ACTIVE)
 
     def _give_up(self, record: GlobusRecord, reason: str) -> GlobusRecord:
@@ -223,13 +225,13 @@ class Globus:
             detail, needs_person = record.verdict, record.verdict_needs_person
         else:
             detail = self._of(record, detail)
-        self._ends.remove_local_parts(record)
         return self._end(record, TaskStatus.FAILED, detail, needs_person=needs_person)
 
     def _end(
         self, record: GlobusRecord, status: TaskStatus, detail: str = "", *, needs_person: bool = False
     ) -> TaskReport:
         report = self._records.write(_ended(record, status, detail, needs_person=needs_person)).report
+        self._ends.remove_local_parts(record)
         if report is None:
             raise ServiceError(f"task {_id(record)} has no report")
         return report

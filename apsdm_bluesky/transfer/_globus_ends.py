@@ -91,27 +91,18 @@ class Ends:
                 raise UnfitError(f"{part}: Globus delivered nothing for the comparison; fetched again")
             if not same_content(item.local, part):
                 raise ContentError(_taken(item.remote, item.local, "other content"))
-        self.remove_local_parts(record)
 
     def see_parts(self, record: GlobusRecord) -> None:
         """Raise `UnfitError` unless every part is at the destination in full."""
         for number in record.moved:
-            item, size, found = (
-                record.request.items[number],
-                record.sizes[number],
-                self._part_size(record, number),
-            )
-            if found is None:
-                raise UnfitError(
-                    f"{item.remote}: Globus says SUCCEEDED, but its part is not there; sent again"
-                )
+            name, size = record.request.items[number].remote, record.sizes[number]
+            found = self._part_size(record, number)
             if found != size:
-                raise UnfitError(
-                    f"{item.remote}: Globus says SUCCEEDED, but {found} of {size} bytes came; sent again"
-                )
+                reason = f"Globus says SUCCEEDED, but {found or 0} of {size} bytes came"
+                raise UnfitError(f"{name}: {reason}; sent again")
 
     def publish_remote(self, record: GlobusRecord) -> None:
-        """Rename the parts at the destination; one that is missing was renamed by a process that died then."""
+        """Rename the parts at the destination; a missing one was renamed by a process that died then."""
         for number in record.moved:
             item, size = record.request.items[number], record.sizes[number]
             if self._part_size(record, number) is not None:
@@ -140,14 +131,13 @@ class Ends:
         return self._service.stat(self._config.collection, record.parts[number])
 
     def _rename(self, item: TransferItem, part: str, size: int) -> None:
+        taken = f"{item.remote}: came to exist meanwhile; compared in the next attempt"
         if self.remote_size(item.remote) is not None:  # whatever the collection does about it by itself
-            raise UnfitError(f"{item.remote}: came to exist meanwhile; compared in the next attempt")
+            raise UnfitError(taken)
         try:
             self._service.rename(self._config.collection, part, self.remote(item.remote))
         except ExistsError as error:
-            raise UnfitError(
-                f"{item.remote}: came to exist meanwhile; compared in the next attempt"
-            ) from error
+            raise UnfitError(taken) from error
         except MissingError as error:
             if self.remote_size(item.remote) != size:
                 raise UnfitError(f"{item.remote}: its part is gone; sent again") from error
