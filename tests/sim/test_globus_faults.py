@@ -76,7 +76,7 @@ def test_slow_reply_runs_into_the_clients_timeout(globus, copies):
 
 
 def test_wrong_plans_are_refused(globus):
-    for plan in ({"times": 0}, {"status": 200}, {"unknown": 1}):
+    for plan in ({"times": 0}, {"status": 200}, {"unknown": 1}, {"corrupt": True}):
         with pytest.raises(ServiceError, match="fault was refused"):
             globus.fault("transfer", **plan)
     with pytest.raises(ServiceError, match="no call is named"):
@@ -92,6 +92,16 @@ def test_succeeded_although_the_file_is_wrong(globus, copies, effect):
     assert not target.exists() if effect == "skip" else target.read_bytes() != content
     assert task["files_skipped"] == (effect == "skip")
     assert [hit["subject"] for hit in globus.faults_hit("copy")] == [f"{task['task_id']} {path}"]
+
+
+def test_star_strikes_any_call_but_no_copy(globus, copies):
+    path, _ = copies.file()
+    copies.client.get_submission_id()  # with its token
+    globus.fault("*", after=2, status=503)
+    task_id = copies.submit(path, "/star")
+    wait_for(lambda: globus.tasks()[-1]["status"] == "SUCCEEDED")
+    assert refused(copies.client.get_task, task_id).http_status == 503
+    assert [hit["route"] for hit in globus.faults_hit()] == ["task"]
 
 
 def test_copy_meets_a_fault_and_goes_on_or_fails(globus, copies):

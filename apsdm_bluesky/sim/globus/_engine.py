@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from ._collections import Collections
 from ._faults import Faults
-from ._run import DeleteRun, Stopped, TransferRun
+from ._run import DeleteRun, Run, Stopped
 from ._settings import Behaviour
 from ._store import Document, Store
 from ._tasks import Tasks
+from ._transfer_run import TransferRun
 
 __all__ = ["Engine"]
 
@@ -92,7 +93,7 @@ class Engine:
             self._workers[key].start()
 
     def _work_on(self, task_id: str, kind: str) -> None:
-        run_type = TransferRun if kind == "TRANSFER" else DeleteRun
+        run_type: type[Run] = TransferRun if kind == "TRANSFER" else DeleteRun
         run = run_type(
             task_id, self._store, self._tasks, self._collections, self._faults, self._behaviour, self._stop
         )

@@ -41,7 +41,7 @@ class Faults:
     def add(self, plan: FaultPlan) -> None:
         """Plan one more fault."""
         body: Document = {"key": uuid.uuid4().hex, "left": plan.times, "after": plan.after}
-        self._store.put("fault", body["key"], {**body, "plan": plan.model_dump()})
+        self._store.put("fault", body["key"], {**body, "plan": plan.model_dump(exclude_unset=True)})
 
     def clear(self) -> None:
         """Forget the plans and the log."""
@@ -52,7 +52,7 @@ class Faults:
         """The fault that strikes this call, if any; it is counted and logged before it strikes."""
         with self._store.transaction():
             for entry in self._store.all("fault"):
-                if entry["plan"]["route"] in (route, "*") and entry["left"] > 0 and self._due(entry):
+                if entry["plan"]["route"] in _names(route) and entry["left"] > 0 and self._due(entry):
                     self._hit(entry, route, subject)
                     return FaultPlan.model_validate(entry["plan"])
         return None
@@ -95,6 +95,11 @@ async def answer(plan: FaultPlan | None, request: Request, handler: Handler) -> 
     if plan.drop_reply:
         raise LostReply
     return response
+
+
+def _names(route: str) -> tuple[str, ...]:
+    """The names in a plan that mean this route."""
+    return (route,) if route == "copy" else (route, "*")
 
 
 def _error(plan: FaultPlan) -> ApiError:

@@ -1,8 +1,8 @@
 """One planned fault, as tests write it down."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["FaultPlan"]
 
@@ -51,3 +51,13 @@ class FaultPlan(BaseModel):
     truncate: bool = False
     skip: bool = False
     fatal: bool = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """A key that would do nothing on this route is refused."""
+        of_calls = {"status", "body", "retry_after", "drop_reply", "drop_request", "delay_s"}
+        of_copies = {"corrupt", "truncate", "skip", "fatal"}
+        idle = self.model_fields_set & (of_calls if self.route == "copy" else of_copies)
+        if idle:
+            raise ValueError(f"{', '.join(sorted(idle))}: does nothing on the route {self.route}")
+        return self
