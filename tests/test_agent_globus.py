@@ -1,8 +1,11 @@
 """The real agent process with Globus as its destination."""
 
+from dataclasses import asdict
+
 import pytest
 
-from apsdm_bluesky.agent import agent_process, archive_status
+from apsdm_bluesky.agent import agent_process
+from apsdm_bluesky.archive import Ledger
 from tests.archive.samples import SampleBeamline
 from tests.globus import config_of
 from tests.waiting import wait_for
@@ -16,8 +19,12 @@ def sample(globus, tmp_path):
 
 
 def record_of(sample, uid):
-    records = archive_status(sample.config)["records"]
-    return next((record for record in records if record["uid"] == uid), {"state": "unknown"})
+    ledger = Ledger(sample.folders.archive)
+    try:
+        record = ledger.get(uid)
+    finally:
+        ledger.close()
+    return {"state": "unknown"} if record is None else asdict(record)
 
 
 def wait_for_state(sample, uid, state):
