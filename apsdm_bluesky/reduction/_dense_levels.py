@@ -79,6 +79,25 @@ class DenseLevels:
             total = self.state.total[level]
             total += counts.reshape(-1, TILE) + old - new
 
+    def note_first(self, levels: int, counts_before: Callable[[int], NDArray[np.uint32]]) -> None:
+        """Note the first frames of the lowest levels, which have no earlier partner: they were adopted.
+
+        Parameters
+        ----------
+        counts_before
+            Of a frame, gives the counts of all before it, (npix,); it is asked for later and later ones.
+        """
+        rows: dict[int, list[int]] = {}
+        for level in range(levels):
+            clock = self.clocks[level]
+            for row, lag in enumerate(clock.lags.tolist(), clock.row):
+                rows.setdefault(min(lag, clock.next) << level, []).append(row)
+        counts = np.zeros(self.places, np.uint32)
+        for frame in sorted(rows):
+            counts[: self._npix] = counts_before(frame)
+            for unit, j in (divmod(row, self._delays_per_level) for row in rows[frame]):
+                self.state.no_earlier[unit, :, j] = counts.reshape(-1, TILE)
+
     def _adopt_rows(self, level: int, rows: NDArray[np.uint32]) -> None:
         state, runs = self.state, self._of_rows
         rows.flags.writeable = False
