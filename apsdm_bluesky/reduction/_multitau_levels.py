@@ -218,17 +218,11 @@ class Levels:
         if self._next >= self._first_frames:
             self._first.clear()
 
-    def event_products(self) -> NDArray[np.uint64]:
-        """Shape (rows, n): the sums of products that the event levels hold, for the rows that they have."""
+    def event_products(self) -> NDArray[np.unsignedinteger]:
+        """Shape (n, places): the sums of products that the event levels hold, of the first n rows of sums."""
         if self._events is None:
-            return np.zeros((0, 0), np.uint64)
-        d = self._delays_per_level
-        products = np.zeros(((LOW_LEVELS + 1) * d, self.dense.places), np.uint64)
-        for level in range(LOW_LEVELS):
-            first = 0 if level == 0 else (level + 1) * d
-            rows = products[first : (level + 2) * d, : len(self._pixels)]
-            self._events.add_products_to(level, rows)
-        return products
+            return np.zeros((0, 0), np.uint32)
+        return self._events.products(self.dense.places)
 
 
 def _runs(slots: Slots) -> Iterator[tuple[int, int]]:
