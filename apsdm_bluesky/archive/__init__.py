@@ -2,6 +2,7 @@
 
 from ._archiver import WORKING, Archiver
 from ._bundle import MANIFEST_SUFFIX, Bundle, Contents, make_bundle, manifest_path
+from ._events import Resumed
 from ._history import TransitionEntry
 from ._ledger import Ledger
 from ._local_copy import LocalCopy
@@ -9,6 +10,7 @@ from ._lock import AgentLock
 from ._machine import TABLE, TransitionError, apply, next_instruction
 from ._manifest import decode_manifest, encode_manifest
 from ._planner import Planner
+from ._progress import progress_of
 from ._record import Evidence, Instruction, Record, State
 from ._requests import Requests
 from ._runs import RunEntry, RunFilter
@@ -31,6 +33,7 @@ __all__ = [
     "Planner",
     "Record",
     "Requests",
+    "Resumed",
     "RunEntry",
     "RunFilter",
     "SourceError",
@@ -44,4 +47,5 @@ __all__ = [
     "make_bundle",
     "manifest_path",
     "next_instruction",
+    "progress_of",
 ]
