@@ -5,7 +5,6 @@ and a fresh database a test. PostgreSQL refuses to run as root: there it is star
 """
 
 import contextlib
-import ctypes
 import getpass
 import importlib.util
 import os
@@ -21,10 +20,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.children import end_with_parent
 from tests.waiting import wait_for
 
 _SHARED: pytest.StashKey["PostgresServer"] = pytest.StashKey()
-_PR_SET_PDEATHSIG = 1
 _SETTINGS = ("-c", "listen_addresses=", "-c", "shared_buffers=32MB", "-c", "max_connections=200")
 
 
@@ -59,7 +58,7 @@ class PostgresServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=_end_with_us,
                 **self._as,
             )
         wait_for(self._answers, 60, "PostgreSQL")
@@ -159,8 +158,8 @@ def _user() -> str | None:
     return "nobody" if os.geteuid() == 0 else None
 
 
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
+def _end_with_us() -> None:
+    end_with_parent(signal.SIGQUIT)
 
 
 @pytest.fixture(scope="session")
