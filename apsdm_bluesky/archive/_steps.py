@@ -201,10 +201,15 @@ class Steps:
         transfer = self._transfer(record)
         if record.state is State.COPIED and transfer.residency(found[0].path) is Residency.ON_TAPE:
             return MigratedToTape()
-        if self._verify is Evidence.DESTINATION_MD5 and found[0].md5 is not None:
-            return Md5Told(found_md5=found[0].md5)
+        if self._verify is Evidence.DESTINATION_MD5 and (md5 := self._destination_md5(record, found[0])):
+            return Md5Told(found_md5=md5)
         self._remove_readback(record)
         return ReadPrepared(read_submission_id=transfer.new_submission_id())
+
+    def _destination_md5(self, record: Record, tar: RemoteFile) -> str | None:
+        """The tar's MD5 as the destination computed it; None where it tells none."""
+        report = self._transfer(record).status(str(record.task_id))
+        return record.md5 if report is not None and report.md5_checked else tar.md5
 
     def _read(self, record: Record) -> Event:
         task_id = self._submit(record, Direction.FETCH, str(record.read_submission_id), self._back(record))

@@ -249,8 +249,14 @@ def _id(record: GlobusRecord) -> str:
 
 
 def _ended(record: GlobusRecord, status: TaskStatus, detail: str, *, needs_person: bool) -> GlobusRecord:
-    done = sum(record.sizes) if status is TaskStatus.SUCCEEDED else 0
+    succeeded = status is TaskStatus.SUCCEEDED
     report = TaskReport(
-        task_id=_id(record), status=status, detail=detail, needs_person=needs_person, bytes_done=done
+        task_id=_id(record),
+        status=status,
+        detail=detail,
+        needs_person=needs_person,
+        bytes_done=sum(record.sizes) if succeeded else 0,
+        # `verify_checksum` with an external MD5; what stood there already was compared byte for byte.
+        md5_checked=succeeded and record.request.direction is Direction.SEND,
     )
     return replace(record, stage=Stage.ENDED, report=report)
