@@ -62,8 +62,11 @@ class Agent:
             parts.archiver.tidy()
             ready()
             pause, longest = _POLL_S
+            trouble = ""
             while not stop.is_set():
-                parts.look_once()
+                before, trouble = trouble, parts.look_once()
+                if trouble not in ("", before):  # a full disk is not to be filled with the news of it
+                    log.warning("%s", trouble)
                 pause = _POLL_S[0] if parts.crew.wait(pause) else min(2 * pause, longest)
 
     def _compose(self, stack: ExitStack, stop: threading.Event) -> "_Parts":
@@ -85,6 +88,7 @@ class Agent:
             target=places.target,
             wait_s=config.archive.bundle_wait_s,
             analysis_timeout_s=config.archive.analysis_timeout_s,
+            late_file_s=config.archive.late_file_s,
             actor=_ACTOR,
         )
         steps = Steps(
@@ -119,8 +123,13 @@ class _Parts:
     watchdog: Watchdog
     crew: Crew
 
-    def look_once(self) -> None:
-        """Adopt, reconcile, plan, and have every bundle that is not verified brought on."""
+    def look_once(self) -> str:
+        """Adopt, reconcile, plan, and have every bundle that is not verified brought on.
+
+        Returns
+        -------
+        What hindered it; '' where nothing did.
+        """
         try:
             self.adoption.look()
             self.requests.reconcile()
@@ -128,10 +137,10 @@ class _Parts:
             records = self.ledger.list(*WORKING)
             self.watchdog.look()
         except (StorageError, ServiceError) as error:
-            log.warning("%s", error)
-            return
+            return str(error)
         for record in records:
             self.crew.put(record.uid, lambda uid=record.uid: self.archiver.bring_on(uid))  # type: ignore[misc]
+        return ""
 
 
 def archive_places(config: BeamlineConfig) -> ArchivePlaces:

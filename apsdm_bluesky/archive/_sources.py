@@ -22,6 +22,10 @@ class SourceError(FormatError):
     """The files are not what the documents say, or the documents refer to what may not be read."""
 
 
+class LateError(SourceError):
+    """A file that the documents announce is not there, or not whole. It may still come."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
     """A file to be bundled as it stands now: `name` is its path in the bundle, `size` in bytes."""
@@ -42,8 +46,10 @@ def raw_files(runs: Sequence[RunFile], roots: Sequence[Path]) -> list[SourceFile
 
     Raises
     ------
+    LateError
+        A file is missing, or shorter than the stream_datum documents say.
     SourceError
-        A file is missing, shorter than the stream_datum documents say, or outside of `roots`.
+        A file is outside of `roots`, or no plain one.
     """
     found: dict[str, SourceFile] = {}
     for run in runs:
@@ -89,7 +95,7 @@ def _files_of(resource: Mapping[str, Any], rows: int, roots: Sequence[Path]) -> 
             rows,
         )
     except FormatError as error:
-        raise SourceError(str(error)) from error
+        raise LateError(str(error)) from error
     for file in (*files, *_group_files(path, root)):
         info = file.lstat()
         yield SourceFile(
@@ -120,7 +126,7 @@ def _walk(path: Path) -> Iterator[Path]:
                 yield from _walk(Path(child.path))
             return
     except FileNotFoundError as error:
-        raise SourceError(f"{error.filename}: is missing, but the documents refer to it") from error
+        raise LateError(f"{error.filename}: is missing, but the documents refer to it") from error
     if not stat.S_ISREG(mode):
         raise SourceError(f"{path}: is a link or no plain file; put the file itself there")
     yield path
