@@ -8,6 +8,7 @@ from ._local_copy import LocalCopy
 from ._lock import AgentLock
 from ._machine import TABLE, TransitionError, apply, next_instruction
 from ._manifest import decode_manifest, encode_manifest
+from ._member import copy_member
 from ._planner import Planner
 from ._record import Evidence, Instruction, Record, State
 from ._requests import Requests
@@ -39,6 +40,7 @@ __all__ = [
     "TransitionEntry",
     "TransitionError",
     "apply",
+    "copy_member",
     "decode_manifest",
     "encode_manifest",
     "make_bundle",
