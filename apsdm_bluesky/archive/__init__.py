@@ -10,6 +10,7 @@ from ._machine import TABLE, TransitionError, apply, next_instruction
 from ._manifest import decode_manifest, encode_manifest
 from ._member import copy_member
 from ._planner import Planner
+from ._rebuild import Entered, Rebuild, RebuildReport
 from ._record import Evidence, Instruction, Record, State
 from ._requests import Requests
 from ._runs import RunEntry, RunFilter
@@ -25,11 +26,14 @@ __all__ = [
     "Archiver",
     "Bundle",
     "Contents",
+    "Entered",
     "Evidence",
     "Instruction",
     "Ledger",
     "LocalCopy",
     "Planner",
+    "Rebuild",
+    "RebuildReport",
     "Record",
     "Requests",
     "RunEntry",

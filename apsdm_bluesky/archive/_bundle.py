@@ -16,6 +16,7 @@ from apsdm_bluesky.spool import RunFile
 from ._births import Births, frame_ledger
 from ._grouping import parts_of
 from ._manifest import SCHEMA, TOOL, encode_manifest, software_versions
+from ._manifest_check import document_name
 from ._sources import SourceError, SourceFile, raw_files
 from ._tar import SourceChangedError, TarWriter
 
@@ -135,10 +136,11 @@ def _document_files(runs: Sequence[RunFile]) -> Iterator[SourceFile]:
     """The runs' documents as they stand in the spool. Their files only grow: what is there now is taken."""
     for run in runs:
         yield SourceFile(
-            name=f"documents/{run.uid}.jsonl",
+            name=document_name(run.uid),
             path=run.path,
             size=run.complete_size(),
             mtime_ns=run.path.stat().st_mtime_ns,
+            runs=(run.uid,),
         )
 
 
