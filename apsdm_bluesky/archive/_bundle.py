@@ -110,7 +110,7 @@ def make_bundle(
             make_folder(folder)
             writer, members = _write_tar(tar, runs, contents, progress)
             manifest = _describe(runs, members, writer, contents, destination, collection)
-            return _write_manifest(tar, manifest)
+            return write_manifest(tar, manifest)
     raise StorageError(
         f"{tar.name}: its files are changed all the time; stop what writes them under {contents.roots[0]}"
     )
@@ -152,7 +152,7 @@ def _describe(
     destination: str,
     collection: str,
 ) -> Manifest:
-    archived = tuple(_archived_run(run) for run in runs)
+    archived = tuple(archived_run(run) for run in runs)
     start = archived[0].start
     return Manifest(
         schema=SCHEMA,
@@ -173,7 +173,7 @@ def _describe(
     )
 
 
-def _archived_run(run: RunFile) -> ArchivedRun:
+def archived_run(run: RunFile) -> ArchivedRun:
     """With the documents in the spool's own JSON, so that numpy values stay what they are."""
     with run.path.open("rb") as file:
         first = json.loads(file.readline())[1]
@@ -185,7 +185,8 @@ def _archived_run(run: RunFile) -> ArchivedRun:
     return ArchivedRun(uid=run.uid, start=first, stop=stop, ledger=frame_ledger(run))
 
 
-def _write_manifest(tar: Path, manifest: Manifest) -> Bundle:
+def write_manifest(tar: Path, manifest: Manifest) -> Bundle:
+    """Write the manifest beside `tar`, durably; one from before is replaced."""
     data = encode_manifest(manifest)
     target = tar.with_name(manifest_path(tar.name))
     with _part_of(target) as part:

@@ -1,8 +1,9 @@
-"""Fetching files from a destination while somebody waits for them."""
+"""Moving files while somebody waits for them."""
 
 import logging
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from apsdm_bluesky.errors import ServiceError
@@ -26,7 +27,7 @@ _SILENCE_S = 600.0  # a mover that does not answer for so long is given up
 def fetch(
     transfer: Transfer, files: Sequence[RemoteFile], folder: Path
 ) -> tuple[dict[str, Path], dict[str, str]]:
-    """Fetch files into the empty `folder`, under names of their own; waits until all are there.
+    """Fetch files into `folder`, under new names; waits until all are there.
 
     Returns
     -------
@@ -37,26 +38,40 @@ def fetch(
     ServiceError
         The mover does not answer.
     """
-    places = {file.path: folder / f"{number}.fetched" for number, file in enumerate(files)}
+    stem = uuid.uuid4().hex
+    places = {file.path: folder / f"{stem}-{number}" for number, file in enumerate(files)}
     faults: dict[str, str] = {}
     for first in range(0, len(files), _BATCH):
         batch = [file.path for file in files[first : first + _BATCH]]
-        if _end_of(transfer, batch, places).status is TaskStatus.SUCCEEDED:
+        if _end_of(transfer, Direction.FETCH, batch, places).status is TaskStatus.SUCCEEDED:
             continue
         for path in batch:  # which of them it was
-            report = _end_of(transfer, [path], places)
+            report = _end_of(transfer, Direction.FETCH, [path], places)
             if report.status is not TaskStatus.SUCCEEDED:
                 faults[path] = report.detail
     return {path: place for path, place in places.items() if path not in faults}, faults
 
 
-def _end_of(transfer: Transfer, paths: Sequence[str], places: dict[str, Path]) -> TaskReport:
-    items = tuple(TransferItem(local=places[path], remote=path) for path in paths)
+def send(transfer: Transfer, local: Path, remote: str) -> str:
+    """Send one file and wait until it is there; returns why it is not, '' where it is.
+
+    Raises
+    ------
+    ServiceError
+        The mover does not answer.
+    """
+    report = _end_of(transfer, Direction.SEND, [remote], {remote: local})
+    return "" if report.status is TaskStatus.SUCCEEDED else report.detail
+
+
+def _end_of(
+    transfer: Transfer, direction: Direction, paths: Sequence[str], places: Mapping[str, Path]
+) -> TaskReport:
     request = TransferRequest(
         submission_id=transfer.new_submission_id(),
-        direction=Direction.FETCH,
-        items=items,
-        label=f"fetch {len(items)} files",
+        direction=direction,
+        items=tuple(TransferItem(local=places[path], remote=path) for path in paths),
+        label=f"{direction} {len(paths)} files",
     )
     return _wait(transfer, transfer.submit(request))
 

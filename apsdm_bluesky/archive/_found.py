@@ -68,7 +68,7 @@ class Finder:
     local
         The folder of local bundles.
     scratch
-        An empty folder for what is fetched.
+        A folder for what is fetched.
     roots
         The folders of raw data.
     """

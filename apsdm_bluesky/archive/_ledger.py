@@ -113,6 +113,11 @@ class Ledger:
             refresh_runs(connection, after.runs)
         return after
 
+    def check_free(self, record: Record) -> None:
+        """Raise the `TransitionError` that `enter` would, and change nothing."""
+        with self.database.read() as connection:
+            check_free(connection, record)
+
     def apply(self, uid: str, event: Event, *, actor: str) -> Record:
         """Put a bundle's record through `event` and keep both, or neither; returns the new record.
 

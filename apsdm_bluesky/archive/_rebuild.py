@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from apsdm_bluesky.durable import make_folder
-from apsdm_bluesky.errors import StorageError
-from apsdm_bluesky.transfer import Transfer
+from apsdm_bluesky.errors import FormatError, StorageError
+from apsdm_bluesky.transfer import RemoteFile, Transfer
 
 from ._events import Event, FoundMissing
 from ._found import Finder, FoundBundle
@@ -19,6 +19,7 @@ from ._names import printable
 from ._observed import observed
 from ._record import Record, State
 from ._runs import RunEntry
+from ._salvage import Salvage
 from ._steps import ArchivePlaces, first_part
 from ._told import together
 
@@ -70,6 +71,8 @@ class Rebuild:
         Who the history names.
     dry_run
         Only tell what would be entered.
+    from_tars
+        Fetch the tars that have no manifest, one after the other, and make their manifests again.
     """
 
     def __init__(
@@ -80,12 +83,14 @@ class Rebuild:
         *,
         actor: str,
         dry_run: bool = False,
+        from_tars: bool = False,
     ) -> None:
         self._ledger = ledger
         self._transfers = transfers
         self._places = places
         self._actor = actor
         self._dry_run = dry_run
+        self._from_tars = from_tars
         self._report = RebuildReport()
 
     def run(self) -> RebuildReport:
@@ -119,10 +124,31 @@ class Rebuild:
                 roots=self._places.roots,
             )
             findings = finder.find()
+            salvaged = self._salvage(transfer, findings.tars, scratch)
         self._report.refused += findings.refused
         self._report.conflicts += findings.differing
-        self._report.without_manifest += [printable(tar.path) for tar in findings.tars]
-        return findings.bundles
+        return [*findings.bundles, *salvaged]
+
+    def _salvage(
+        self, transfer: Transfer, tars: Sequence[RemoteFile], scratch: Path
+    ) -> Sequence[FoundBundle]:
+        if not self._from_tars:
+            self._report.without_manifest += [printable(tar.path) for tar in tars]
+            return []
+        salvage = Salvage(
+            transfer=transfer,
+            local=self._places.folder / "bundles",
+            scratch=scratch,
+            folders={"raw": self._places.roots[0], "documents": self._places.folder / "documents"},
+            dry_run=self._dry_run,
+        )
+        salvaged = []
+        for tar in tars:
+            try:
+                salvaged.append(salvage.bundle(tar))
+            except FormatError as error:
+                self._report.refused.append(f"{printable(tar.path)}: {error}")
+        return salvaged
 
     def _enter(self, bundle: FoundBundle, entries: Sequence[RunEntry]) -> None:
         told, known = bundle.told, self._ledger.get(bundle.told.record.uid)
@@ -143,7 +169,9 @@ class Rebuild:
         evidence = {"manifest": source, "runs": record.runs, "local": local}
         try:
             after = apply(record, event)
-            if not self._dry_run:
+            if self._dry_run:
+                self._ledger.check_free(record)
+            else:
                 after = self._ledger.enter(record, entries, event, evidence=evidence, actor=self._actor)
         except TransitionError as error:
             self._report.conflicts.append(f"{source}: {error}")

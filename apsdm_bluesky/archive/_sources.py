@@ -103,6 +103,19 @@ def _files_of(resource: Mapping[str, Any], rows: int, roots: Sequence[Path]) -> 
         )
 
 
+def referred_paths(run: RunFile) -> list[Path]:
+    """What a run's stream_resource documents refer to on this machine, whether or not it is there."""
+    matches = (_FILE_URI.fullmatch(str(resource.get("uri"))) for resource, _ in _resources(run))
+    paths = (unquote(match["path"]) for match in matches if match)
+    return [Path(path).resolve() for path in paths if "\0" not in path]
+
+
+def is_of(place: Path, paths: Sequence[Path]) -> bool:
+    """Whether a file is at or under one of `paths`, or is the metadata of a Zarr group around it."""
+    groups = place.name in _ZARR_GROUP_FILES
+    return any(place.is_relative_to(path) or (groups and place.parent in path.parents) for path in paths)
+
+
 def _locate(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
     """The path of a file URI and the root it lies under, without links."""
     match = _FILE_URI.fullmatch(uri)

@@ -21,6 +21,10 @@ CollectionOption = Annotated[
     str | None, typer.Option(help="Look at this destination only; default: all that are configured.")
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be entered.")]
+FromTarsOption = Annotated[
+    bool,
+    typer.Option("--from-tars", help="Fetch every tar without a manifest and make one of it: last resort."),
+]
 
 
 def rebuild(
@@ -28,6 +32,7 @@ def rebuild(
     home: HomeOption = None,
     collection: CollectionOption = None,
     dry_run: DryRunOption = False,
+    from_tars: FromTarsOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Rebuild a lost ledger from the manifests beside the bundles; the agent then verifies them all again.
@@ -48,6 +53,7 @@ def rebuild(
                 archive_places(settings),
                 actor=f"{getpass.getuser()} (command line)",
                 dry_run=dry_run,
+                from_tars=from_tars,
             ).run()
         finally:
             ledger.close()

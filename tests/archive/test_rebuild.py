@@ -333,3 +333,73 @@ def test_another_beamlines_bundles_are_left_alone(sample, lost):
     report = rebuilt(lost, sample)
     assert {entry.bundle for entry in report.entered} == {"one", "two"}
     assert report.refused == []
+
+
+# -- without manifests --
+
+
+def test_from_tars_a_manifest_comes_back(sample, lost):
+    """The raw data are gone, too: nothing but the tar is left."""
+    before = decode_manifest(place(lost, "one.manifest.json").read_bytes())
+    shutil.rmtree(sample.folders.raw / "one.zarr")
+    place(lost, "one.manifest.json").unlink()
+    assert rebuilt(lost, sample, from_tars=True, dry_run=True).entered[-1].state is State.COPIED
+    assert not place(lost, "one.manifest.json").exists()
+    report = rebuilt(lost, sample, from_tars=True)
+    assert (report.refused, report.without_manifest) == ([], [])
+    lost.until("one", State.VERIFIED)
+    assert lost.ledger.runs.get("one").state is State.RELEASED
+    after = decode_manifest(place(lost, "one.manifest.json").read_bytes())
+    names = ("proposal", "esaf", "runs", "bundle", "size", "sha256", "md5", "part", "parts", "path")
+    assert [getattr(after, name) for name in names] == [getattr(before, name) for name in names]
+    for new, old in zip(after.members, before.members, strict=True):
+        source = old.source if old.path.startswith("raw/") else new.source
+        assert new == dataclasses.replace(old, mtime_ns=0, source=source)
+    assert not (sample.folders.archive / "rebuild").exists()
+
+
+def test_from_tars_a_damaged_manifest_stays_until_a_person_replaces_it(sample, lost):
+    manifest = place(lost, "one.manifest.json")
+    manifest.write_bytes(b"{")
+    rebuilt(lost, sample, from_tars=True)
+    assert manifest.read_bytes() == b"{"
+    local = sample.folders.archive / "bundles/one.manifest.json"
+    assert f"put {local} in its place" in lost.ledger.get("one").reason
+    manifest.write_bytes(local.read_bytes())
+    lost.ledger.apply("one", events.Resumed(), actor="a person")
+    lost.until("one", State.VERIFIED)
+
+
+@pytest.mark.parametrize("harm", ["cut", "no bundle"])
+def test_from_tars_a_harmed_tar_is_refused_and_stops_no_other(sample, lost, harm):
+    tar = place(lost, "one.tar")
+    last = decode_manifest(place(lost, "one.manifest.json").read_bytes()).members[-1]
+    for uid in ("one", "two"):
+        place(lost, f"{uid}.manifest.json").unlink()
+    tar.write_bytes(tar.read_bytes()[: last.offset + 10] if harm == "cut" else b"hello" * 300)
+    report = rebuilt(lost, sample, from_tars=True)
+    (line,) = report.refused
+    assert line.startswith("my-beamline/2023/11/one.tar: ")
+    assert ("ends at byte" in line) == (harm == "cut")
+    assert [(entry.bundle, entry.state) for entry in report.entered] == [("two", State.COPIED)]
+
+
+def test_from_tars_all_parts_of_a_big_run(sample):
+    sample.take("big", rows=40)
+    driver = Driver(sample, target=PART)
+    all_verified(driver)
+    before = told(driver)
+    for path in driver.tape.rglob("*.manifest.json"):
+        path.unlink()
+    driver.close()
+    lose_ledger(sample)
+    driver = Driver(sample, target=PART)
+    report = rebuilt(driver, sample, from_tars=True)
+    assert report.refused == []
+    all_verified(driver)
+    content = [1, 2, 3, 4, 5, 6, 7]  # up to the MD5 of the tar; the manifests are others
+    after = told(driver)
+    assert {uid: [values[i] for i in content] for uid, values in after.items()} == {
+        uid: [values[i] for i in content] for uid, values in before.items()
+    }
+    driver.close()
