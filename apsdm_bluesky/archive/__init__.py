@@ -9,8 +9,10 @@ from ._local_copy import LocalCopy
 from ._lock import AgentLock
 from ._machine import TABLE, TransitionError, apply, next_instruction
 from ._manifest import decode_manifest, encode_manifest
+from ._member import copy_member
 from ._planner import Planner
 from ._progress import progress_of
+from ._rebuild import Entered, Rebuild, RebuildReport
 from ._record import Evidence, Instruction, Record, State
 from ._requests import Requests
 from ._runs import RunEntry, RunFilter
@@ -26,11 +28,14 @@ __all__ = [
     "Archiver",
     "Bundle",
     "Contents",
+    "Entered",
     "Evidence",
     "Instruction",
     "Ledger",
     "LocalCopy",
     "Planner",
+    "Rebuild",
+    "RebuildReport",
     "Record",
     "Requests",
     "Resumed",
@@ -42,6 +47,7 @@ __all__ = [
     "TransitionEntry",
     "TransitionError",
     "apply",
+    "copy_member",
     "decode_manifest",
     "encode_manifest",
     "make_bundle",

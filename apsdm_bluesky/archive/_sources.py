@@ -4,7 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -13,6 +13,7 @@ from apsdm_bluesky.errors import FormatError
 from apsdm_bluesky.spool import RunFile
 
 from ._extent import check_extent
+from ._names import is_text
 
 _FILE_URI = re.compile(r"file://(?:localhost)?(?P<path>/[^?#]+)")
 _ZARR_GROUP_FILES = ("zarr.json", ".zgroup", ".zattrs")
@@ -28,12 +29,16 @@ class LateError(SourceError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
-    """A file to be bundled as it stands now: `name` is its path in the bundle, `size` in bytes."""
+    """A file to be bundled as it stands now: `name` is its path in the bundle, `size` in bytes.
+
+    `runs` are the uids of those that it belongs to.
+    """
 
     name: str
     path: Path
     size: int
     mtime_ns: int
+    runs: tuple[str, ...] = ()
 
 
 def raw_files(runs: Sequence[RunFile], roots: Sequence[Path]) -> list[SourceFile]:
@@ -55,7 +60,8 @@ def raw_files(runs: Sequence[RunFile], roots: Sequence[Path]) -> list[SourceFile
     for run in runs:
         for resource, rows in _resources(run):
             for file in _files_of(resource, rows, roots):
-                found[file.name] = file
+                sharing = found[file.name].runs if file.name in found else ()
+                found[file.name] = replace(file, runs=tuple(dict.fromkeys((*sharing, run.uid))))
     return sorted(found.values(), key=lambda file: file.name.encode())
 
 
@@ -103,6 +109,19 @@ def _files_of(resource: Mapping[str, Any], rows: int, roots: Sequence[Path]) -> 
         )
 
 
+def referred_paths(run: RunFile) -> list[Path]:
+    """What a run's stream_resource documents refer to on this machine, whether or not it is there."""
+    matches = (_FILE_URI.fullmatch(str(resource.get("uri"))) for resource, _ in _resources(run))
+    paths = (unquote(match["path"]) for match in matches if match)
+    return [Path(path).resolve() for path in paths if "\0" not in path]
+
+
+def is_of(place: Path, paths: Sequence[Path]) -> bool:
+    """Whether a file is at or under one of `paths`, or is the metadata of a Zarr group around it."""
+    groups = place.name in _ZARR_GROUP_FILES
+    return any(place.is_relative_to(path) or (groups and place.parent in path.parents) for path in paths)
+
+
 def _locate(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
     """The path of a file URI and the root it lies under, without links."""
     match = _FILE_URI.fullmatch(uri)
@@ -144,8 +163,8 @@ def _group_files(path: Path, root: Path) -> Iterable[Path]:
 
 def _member_name(file: Path, root: Path) -> str:
     name = f"raw/{file.relative_to(root).as_posix()}"
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise SourceError(f"{name!r}: its name is no UTF-8; rename it and correct the documents") from None
+    if not is_text(name):
+        raise SourceError(
+            f"{name!r}: its name is no UTF-8 or has control characters; rename it and correct the documents"
+        )
     return name

@@ -298,8 +298,12 @@ class Steps:
 
 def _destination(prefix: str, record: Record, run: RunFile) -> str:
     """The tar's path at the destination: ``<prefix>/<year>/<month>/<uid>.tar``, when its first run began."""
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", prefix).strip("-") or "beamline"
-    return f"{slug}/{datetime.fromtimestamp(run.start['time'], UTC):%Y/%m}/{record.uid}.tar"
+    return f"{first_part(prefix)}/{datetime.fromtimestamp(run.start['time'], UTC):%Y/%m}/{record.uid}.tar"
+
+
+def first_part(prefix: str) -> str:
+    """The folder at the destination that all of a beamline's bundles lie in."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", prefix).strip("-") or "beamline"
 
 
 def _remote(record: Record) -> tuple[str, str]:

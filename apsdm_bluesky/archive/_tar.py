@@ -76,6 +76,7 @@ class TarWriter:
             sha256=sha256,
             offset=offset,
             source=str(source.path),
+            runs=source.runs,
         )
 
     def finish(self) -> None:

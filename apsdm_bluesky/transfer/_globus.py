@@ -1,6 +1,7 @@
 """Globus Transfer as a `Transfer`: any collection as the destination."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,6 +139,18 @@ class Globus:
         """See `Transfer.stat`. Globus tells no MD5."""
         size = self._ends.remote_size(path)
         return None if size is None else RemoteFile(path=path, size=size)
+
+    def list_files(self, prefix: str = "") -> Iterator[RemoteFile]:
+        """See `Transfer.list_files`."""
+        folders = [prefix]
+        while folders:
+            folder = folders.pop()
+            for name, size in self._ends.entries(folder):
+                path = f"{folder}/{name}" if folder else name
+                if size is None:
+                    folders.append(path)
+                else:
+                    yield RemoteFile(path=path, size=size)
 
     def residency(self, path: str) -> Residency:
         """UNKNOWN: Globus does not tell it."""
