@@ -11,8 +11,11 @@ from apsdm_bluesky.archive import (
     AgentLock,
     ArchivePlaces,
     Archiver,
+    ExpiryWatch,
     Ledger,
+    ManifestFiles,
     Planner,
+    Releases,
     Requests,
     Steps,
 )
@@ -87,10 +90,21 @@ class Agent:
         )
         steps = Steps(places, requests=requests, transfers=transfers, should_stop=stop.is_set)
         archiver = Archiver(ledger, steps, actor=_ACTOR)
+        manifests = ManifestFiles(places.bundles, transfers)
+        releases = Releases(
+            ledger, requests, manifests, places, config.archive, should_stop=stop.is_set, actor=_ACTOR
+        )
         crew = Crew(config.archive.parallel)
         stack.callback(crew.close)
         return _Parts(
-            adoption=adoption, requests=requests, planner=planner, ledger=ledger, archiver=archiver, crew=crew
+            adoption=adoption,
+            requests=requests,
+            planner=planner,
+            ledger=ledger,
+            archiver=archiver,
+            releases=releases,
+            expiry=ExpiryWatch(ledger, config.archive),
+            crew=crew,
         )
 
 
@@ -101,6 +115,8 @@ class _Parts:
     planner: Planner
     ledger: Ledger
     archiver: Archiver
+    releases: Releases
+    expiry: ExpiryWatch
     crew: Crew
 
     def look_once(self) -> None:
@@ -110,11 +126,13 @@ class _Parts:
             self.requests.reconcile()
             self.planner.plan()
             records = self.ledger.list(*WORKING)
+            self.expiry.look()
         except (StorageError, ServiceError) as error:
             log.warning("%s", error)
             return
         for record in records:
             self.crew.put(record.uid, lambda uid=record.uid: self.archiver.bring_on(uid))  # type: ignore[misc]
+        self.crew.put("release", self.releases.bring_on)
 
 
 def archive_places(config: BeamlineConfig) -> ArchivePlaces:

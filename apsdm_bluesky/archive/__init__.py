@@ -2,18 +2,24 @@
 
 from ._archiver import WORKING, Archiver
 from ._bundle import MANIFEST_SUFFIX, Bundle, Contents, make_bundle, manifest_path
+from ._expiry import Expiring, ExpiryWatch, expiring
 from ._history import TransitionEntry
 from ._ledger import Ledger
-from ._local_copy import LocalCopy
+from ._local_copy import LocalCopy, ReleaseAsked
 from ._lock import AgentLock
 from ._machine import TABLE, TransitionError, apply, next_instruction
 from ._manifest import decode_manifest, encode_manifest
+from ._manifest_files import ManifestFiles
 from ._planner import Planner
 from ._record import Evidence, Instruction, Record, State
+from ._release import Releases
+from ._release_facts import Verdicts
+from ._release_rules import Verdict, verdict
 from ._requests import Requests
 from ._runs import RunEntry, RunFilter
 from ._sources import SourceError
 from ._steps import ArchivePlaces, Steps
+from ._tombstone import Tombstone, find_tombstone, read_tombstone, remove_tombstone
 
 __all__ = [
     "MANIFEST_SUFFIX",
@@ -25,23 +31,36 @@ __all__ = [
     "Bundle",
     "Contents",
     "Evidence",
+    "Expiring",
+    "ExpiryWatch",
     "Instruction",
     "Ledger",
     "LocalCopy",
+    "ManifestFiles",
     "Planner",
     "Record",
+    "ReleaseAsked",
+    "Releases",
     "Requests",
     "RunEntry",
     "RunFilter",
     "SourceError",
     "State",
     "Steps",
+    "Tombstone",
     "TransitionEntry",
     "TransitionError",
+    "Verdict",
+    "Verdicts",
     "apply",
     "decode_manifest",
     "encode_manifest",
+    "expiring",
+    "find_tombstone",
     "make_bundle",
     "manifest_path",
     "next_instruction",
+    "read_tombstone",
+    "remove_tombstone",
+    "verdict",
 ]
