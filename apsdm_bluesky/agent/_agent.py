@@ -11,6 +11,7 @@ from apsdm_bluesky.archive import (
     AgentLock,
     ArchivePlaces,
     Archiver,
+    Evidence,
     ExpiryWatch,
     Ledger,
     ManifestFiles,
@@ -88,7 +89,13 @@ class Agent:
             analysis_timeout_s=config.archive.analysis_timeout_s,
             actor=_ACTOR,
         )
-        steps = Steps(places, requests=requests, transfers=transfers, should_stop=stop.is_set)
+        steps = Steps(
+            places,
+            requests=requests,
+            transfers=transfers,
+            should_stop=stop.is_set,
+            verify=Evidence(config.archive.verify),
+        )
         archiver = Archiver(ledger, steps, actor=_ACTOR)
         manifests = ManifestFiles(places.bundles, transfers)
         releases = Releases(

@@ -2,7 +2,8 @@
 
 from ._archiver import WORKING, Archiver
 from ._bundle import MANIFEST_SUFFIX, Bundle, Contents, make_bundle, manifest_path
-from ._expiry import Expiring, ExpiryWatch, expiring
+from ._events import Resumed
+from ._expiry import Expiring, ExpiryWatch, expiring, expiring_of
 from ._history import TransitionEntry
 from ._ledger import Ledger
 from ._local_copy import LocalCopy, ReleaseAsked
@@ -11,6 +12,7 @@ from ._machine import TABLE, TransitionError, apply, next_instruction
 from ._manifest import decode_manifest, encode_manifest
 from ._manifest_files import ManifestFiles
 from ._planner import Planner
+from ._progress import progress_of
 from ._record import Evidence, Instruction, Record, State
 from ._release import Releases
 from ._release_facts import Verdicts
@@ -42,6 +44,7 @@ __all__ = [
     "ReleaseAsked",
     "Releases",
     "Requests",
+    "Resumed",
     "RunEntry",
     "RunFilter",
     "SourceError",
@@ -56,10 +59,12 @@ __all__ = [
     "decode_manifest",
     "encode_manifest",
     "expiring",
+    "expiring_of",
     "find_tombstone",
     "make_bundle",
     "manifest_path",
     "next_instruction",
+    "progress_of",
     "read_tombstone",
     "remove_tombstone",
     "verdict",

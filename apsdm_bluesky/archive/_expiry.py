@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from apsdm_bluesky.config import ArchiveConfig
+from apsdm_bluesky.config import ArchiveConfig, BeamlineConfig
 
 from ._ledger import Ledger
 from ._record import Record, State
@@ -61,3 +61,15 @@ def expiry_notice(found: list[Expiring]) -> str:
         f"the tape's retention of {len(found)} bundles ends soon, first on {date(first.ends)}; "
         "have it prolonged; apsdm archive ls --expiring tells all"
     )
+
+
+def expiring_of(config: BeamlineConfig) -> list[Expiring]:
+    """Those of a beamline's archive; none where there is no archive yet. Errors as of `Ledger`."""
+    folder = config.folders.archive
+    if not folder.is_dir():
+        return []
+    ledger = Ledger(folder, config.archive.database)
+    try:
+        return expiring(ledger.list(*DELIVERED), config.archive, now=time.time())
+    finally:
+        ledger.close()

@@ -118,7 +118,9 @@ class Releases:
         except (StorageError, ServiceError) as error:
             return ReleaseBlocked(local_reason=str(error))
         except OSError as error:
-            return ReleaseBlocked(local_reason=f"{error.filename2 or error.filename}: {error.strerror}; mend that")
+            return ReleaseBlocked(
+                local_reason=f"{error.filename2 or error.filename}: {error.strerror}; mend that"
+            )
         except ApsdmError as error:
             return self._given_up(entry, files, str(error))
 

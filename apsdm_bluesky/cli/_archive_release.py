@@ -1,158 +1,145 @@
-"""`apsdm archive release`: which raw data may go from this side, and have them go."""
+"""`apsdm archive release`: which raw data may go from this side's disks, and have them go."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from apsdm_bluesky.archive import (
-    Ledger,
-    LocalCopy,
-    ReleaseAsked,
-    Requests,
-    RunEntry,
-    RunFilter,
-    TransitionError,
-    Verdict,
-    Verdicts,
-)
-from apsdm_bluesky.errors import ConfigError
-from apsdm_bluesky.spool import Spool
-
+from ._archive import epoch, find_run, opened, person, size_text
 from ._options import ConfigOption, HomeOption, JsonOption, configured
 
-_ACTOR = "apsdm archive release"
+if TYPE_CHECKING:
+    from apsdm_bluesky.archive import Ledger, RunEntry, RunFilter, Verdict
+    from apsdm_bluesky.config import BeamlineConfig
 
-UidArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[UID]...", help="Runs; the beginning of the uid will do.")
+_DATE = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+
+UidsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="UID", help="Runs' uids, or how they begin.")
 ]
-ExperimentOption = Annotated[str | None, typer.Option("--experiment", help="Only runs of this experiment.")]
-BeforeOption = Annotated[
-    datetime | None,
-    typer.Option("--before", formats=["%Y-%m-%d"], help="Only runs that began before this day, local time."),
-]
-YesOption = Annotated[bool, typer.Option("--yes", help="Ask the agent to do it; without: only tell.")]
 
 
 def release(
-    uid: UidArgument = None,
-    experiment: ExperimentOption = None,
-    before: BeforeOption = None,
-    yes: YesOption = False,
+    uid: UidsArgument = None,
     config: ConfigOption = None,
     home: HomeOption = None,
+    experiment: Annotated[str | None, typer.Option(help="Runs of this experiment.")] = None,
+    before: Annotated[
+        datetime | None, typer.Option(formats=_DATE, help="Runs that began before, UTC.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Have it done; without, it is only told.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove raw data that are safe in the archive from this side's disks.
+    """Remove raw data from this side's disks that are safe in the archive.
 
-    Without --yes nothing is done: it tells what would go, and what may not and why. What goes stays in the
-    catalogue, and comes back with 'apsdm archive restore'.
+    Without --yes nothing is done: it tells what may go, and what stays and why. What went is still listed in
+    the catalogue, and comes back with 'apsdm archive restore'.
     """
+    from apsdm_bluesky.archive import RunFilter
+
     settings = configured(config, home)
-    ledger = Ledger(settings.folders.archive, settings.archive.database)
-    try:
-        wanted = RunFilter(experiment=experiment, until=None if before is None else before.timestamp())
-        entries = [_only(ledger, each) for each in uid] if uid else _here(ledger, wanted)
-        requests = Requests(Spool(settings.folders.spool), ledger, actor=_ACTOR)
-        requests.look()
-        verdicts = Verdicts(ledger, requests, settings.archive)
-        lines = [_Line(entry, verdicts.of(entry)) for entry in entries if _fits(entry, wanted)]
+    wanted = RunFilter(experiment=experiment, until=epoch(before))
+    with opened(config, home) as ledger:
+        entries = [find_run(ledger, each) for each in uid] if uid else _here(ledger, wanted)
+        lines = _judged(settings, ledger, [entry for entry in entries if _fits(entry, wanted)])
         if yes:
             for line in lines:
                 line.ask(ledger)
-    finally:
-        ledger.close()
     if as_json:
         print(json.dumps(_told(lines)))
-    else:
-        _print(lines, yes=yes)
+        return
+    for line in lines:
+        line.show()
+    _sum_up(settings, lines, yes=yes)
 
 
 @dataclass(slots=True)
 class _Line:
     """A run, and what was decided on it."""
 
-    entry: RunEntry
-    verdict: Verdict
+    entry: "RunEntry"
+    verdict: "Verdict"
     asked: bool = False
 
     @property
     def bytes(self) -> int:
         return self.entry.size or 0
 
-    def ask(self, ledger: Ledger) -> None:
+    def ask(self, ledger: "Ledger") -> None:
         """Have it released where that is allowed. The agent looks at everything again."""
+        from apsdm_bluesky.archive import ReleaseAsked, TransitionError, Verdict
+
         if not self.verdict.allowed:
             return
-        rule = "; ".join(self.verdict.reasons)
         try:
-            ledger.runs.apply(self.entry.uid, ReleaseAsked(rule=rule), actor=_ACTOR)
+            ledger.runs.apply(
+                self.entry.uid, ReleaseAsked(rule="; ".join(self.verdict.reasons)), actor=person()
+            )
+            self.asked = True
         except TransitionError as error:  # somebody else was first
             self.verdict = Verdict(allowed=False, reasons=(str(error),))
-        else:
-            self.asked = True
+
+    def show(self) -> None:
+        """One line for a person."""
+        word = "asked" if self.asked else "may go" if self.verdict.allowed else "stays"
+        print(f"{word:6}  {self.entry.uid}  {size_text(self.entry.size)}  {'; '.join(self.verdict.reasons)}")
 
 
-def _only(ledger: Ledger, uid: str) -> RunEntry:
-    found = ledger.runs.list(RunFilter(uid=uid, limit=2))
-    exact = [entry for entry in found if entry.uid == uid]
-    if not found:
-        raise ConfigError(f"run {uid}: the archive has no such run; see 'apsdm archive ls'")
-    if len(found) > 1 and not exact:
-        raise ConfigError(f"run {uid}: several runs begin so; give more of the uid")
-    return (exact or list(found))[0]
+def _here(ledger: "Ledger", wanted: "RunFilter") -> "list[RunEntry]":
+    """Raw runs that have data on this side, or may have, the latest first."""
+    from apsdm_bluesky.archive import LocalCopy
+
+    gone = (LocalCopy.RELEASED, LocalCopy.RESTORING)
+    return [entry for entry in ledger.runs.list(wanted) if entry.local not in gone and entry.raw_uid is None]
 
 
-def _here(ledger: Ledger, wanted: RunFilter) -> Sequence[RunEntry]:
-    """Raw runs with data on this side, the latest first."""
-    held = (LocalCopy.HELD, LocalCopy.RELEASING)
-    return [entry for entry in ledger.runs.list(wanted) if entry.local in held and entry.raw_uid is None]
-
-
-def _fits(entry: RunEntry, wanted: RunFilter) -> bool:
+def _fits(entry: "RunEntry", wanted: "RunFilter") -> bool:
     named = wanted.experiment is None or entry.experiment == wanted.experiment
-    early = wanted.until is None or (entry.started is not None and entry.started < wanted.until)
-    return named and early
+    return named and (wanted.until is None or (entry.started is not None and entry.started < wanted.until))
+
+
+def _judged(settings: "BeamlineConfig", ledger: "Ledger", entries: "Sequence[RunEntry]") -> list[_Line]:
+    from apsdm_bluesky.archive import Requests, Verdicts
+    from apsdm_bluesky.spool import Spool
+
+    requests = Requests(Spool(settings.folders.spool), ledger, actor=person())
+    requests.look()
+    verdicts = Verdicts(ledger, requests, settings.archive)
+    return [_Line(entry, verdicts.of(entry)) for entry in entries]
 
 
 def _told(lines: Sequence[_Line]) -> dict[str, Any]:
-    return {
-        "runs": [
-            {
-                "uid": line.entry.uid,
-                "experiment": line.entry.experiment,
-                "started": line.entry.started,
-                "local": line.entry.local,
-                "bytes": line.bytes,
-                "allowed": line.verdict.allowed,
-                "asked": line.asked,
-                "reasons": list(line.verdict.reasons),
-            }
-            for line in lines
-        ],
-        "bytes": sum(line.bytes for line in lines if line.verdict.allowed),
-        "asked": sum(line.asked for line in lines),
-    }
+    runs = [
+        {
+            "uid": line.entry.uid,
+            "experiment": line.entry.experiment,
+            "started": line.entry.started,
+            "local": line.entry.local,
+            "bytes": line.bytes,
+            "allowed": line.verdict.allowed,
+            "asked": line.asked,
+            "reasons": line.verdict.reasons,
+        }
+        for line in lines
+    ]
+    return {"runs": runs, "bytes": _freed(lines), "asked": sum(line.asked for line in lines)}
 
 
-def _print(lines: Sequence[_Line], *, yes: bool) -> None:
-    for line in lines:
-        word = "asked" if line.asked else "may go" if line.verdict.allowed else "stays"
-        print(f"{word:7} {line.entry.uid:36} {_size(line.bytes):>9}  {'; '.join(line.verdict.reasons)}")
-    going = [line for line in lines if line.verdict.allowed]
-    total = _size(sum(line.bytes for line in going))
-    if yes:
-        print(f"the agent was asked to release {len(going)} of {len(lines)} runs, {total}")
+def _freed(lines: Sequence[_Line]) -> int:
+    return sum(line.bytes for line in lines if line.verdict.allowed)
+
+
+def _sum_up(settings: "BeamlineConfig", lines: Sequence[_Line], *, yes: bool) -> None:
+    from apsdm_bluesky.agent import agent_runs
+
+    going = sum(line.verdict.allowed for line in lines)
+    found = f"{going} of {len(lines)} runs, {size_text(_freed(lines))}"
+    if not yes:
+        print(f"may go: {found}. Nothing was done; --yes has it done")
+    elif going and not agent_runs(settings):
+        print(f"asked for: {found}. It is done when the agent runs: 'apsdm up'")
     else:
-        print(f"{len(going)} of {len(lines)} runs may go, {total}; nothing was done, --yes has it done")
-
-
-def _size(count: int) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000  # type: ignore[assignment]
-    return f"{count:.3g} TB"
+        print(f"asked for: {found}. The agent does it; 'apsdm archive ls' shows how far it is")

@@ -101,6 +101,8 @@ class Globus:
         record = self._post(record)
         if record.report is not None:
             return record.report
+        if record.stage is Stage.PUBLISH:
+            return self._settle(record)
         task = self._service.task(str(record.task_id))
         if task is None:
             return None
@@ -162,7 +164,7 @@ class Globus:
 
     def _post(self, record: GlobusRecord) -> GlobusRecord:
         """Have Globus make the stage's task, unless it is known to have one."""
-        if record.stage is Stage.ENDED or record.task_id is not None:
+        if record.stage in (Stage.PUBLISH, Stage.ENDED) or record.task_id is not None:
             return record
         try:
             task_id = self._service.submit(transfer_data(self._config, self._ends, record))
@@ -178,13 +180,19 @@ class Globus:
         )
 
     def _settle(self, record: GlobusRecord) -> TaskReport:
-        """The stage's task SUCCEEDED: see that it is true, and go on."""
+        """The stage's task SUCCEEDED: see that it is true, and go on.
+
+        That the parts were seen is recorded before the first is renamed: only then may one be missing.
+        """
         try:
             if record.stage is Stage.COMPARE:
                 self._ends.compare(record)
                 if len(record.standing) < len(record.request.items):
                     return self._move_rest(record)
             elif record.request.direction is Direction.SEND:
+                if record.stage is Stage.MOVE:
+                    self._ends.see_parts(record)
+                    record = self._records.write(replace(record, stage=Stage.PUBLISH))
                 self._ends.publish_remote(record)
             else:
                 self._ends.publish_local(record)
@@ -198,7 +206,9 @@ class Globus:
         """What stands at the destination is the same: send what does not."""
         submission_id = self._service.new_submission_id()
         record = replace(record, stage=Stage.MOVE, submission_id=submission_id, task_id=None)
-        record = self._post(self._records.write(record))
+        self._records.write(record)
+        self._ends.remove_local_parts(record)
+        record = self._post(record)
         return TaskReport(task_id=_id(record), status=TaskStatus.ACTIVE)
 
     def _give_up(self, record: GlobusRecord, reason: str) -> GlobusRecord:
@@ -215,13 +225,13 @@ class Globus:
             detail, needs_person = record.verdict, record.verdict_needs_person
         else:
             detail = self._of(record, detail)
-        self._ends.remove_local_parts(record)
         return self._end(record, TaskStatus.FAILED, detail, needs_person=needs_person)
 
     def _end(
         self, record: GlobusRecord, status: TaskStatus, detail: str = "", *, needs_person: bool = False
     ) -> TaskReport:
         report = self._records.write(_ended(record, status, detail, needs_person=needs_person)).report
+        self._ends.remove_local_parts(record)
         if report is None:
             raise ServiceError(f"task {_id(record)} has no report")
         return report
