@@ -12,8 +12,11 @@ from apsdm_bluesky.archive import (
     ArchivePlaces,
     Archiver,
     Evidence,
+    ExpiryWatch,
     Ledger,
+    ManifestFiles,
     Planner,
+    Releases,
     Requests,
     Steps,
 )
@@ -100,6 +103,10 @@ class Agent:
         )
         archiver = Archiver(ledger, steps, actor=_ACTOR)
         watchdog = Watchdog(ledger, config.archive.stuck_h * 3600)
+        manifests = ManifestFiles(places.bundles, transfers)
+        releases = Releases(
+            ledger, requests, manifests, places, config.archive, should_stop=stop.is_set, actor=_ACTOR
+        )
         crew = Crew(config.archive.parallel)
         stack.callback(crew.close)
         return _Parts(
@@ -109,6 +116,8 @@ class Agent:
             ledger=ledger,
             archiver=archiver,
             watchdog=watchdog,
+            releases=releases,
+            expiry=ExpiryWatch(ledger, config.archive),
             crew=crew,
         )
 
@@ -121,6 +130,8 @@ class _Parts:
     ledger: Ledger
     archiver: Archiver
     watchdog: Watchdog
+    releases: Releases
+    expiry: ExpiryWatch
     crew: Crew
 
     def look_once(self) -> str:
@@ -136,10 +147,12 @@ class _Parts:
             self.planner.plan()
             records = self.ledger.list(*WORKING)
             self.watchdog.look()
+            self.expiry.look()
         except (StorageError, ServiceError) as error:
             return str(error)
         for record in records:
             self.crew.put(record.uid, lambda uid=record.uid: self.archiver.bring_on(uid))  # type: ignore[misc]
+        self.crew.put("release", self.releases.bring_on)
         return ""
 
 

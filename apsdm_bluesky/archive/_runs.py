@@ -127,6 +127,16 @@ class RunTable:
             query.where(runs.c.state == State.QUEUED, *mine).order_by(runs.c.created, runs.c.uid)
         )
 
+    def local_copies(self, state: LocalCopy) -> Sequence[RunEntry]:
+        """The station's runs whose local copy is in `state`, in the order they came there."""
+        query = sa.select(runs).where(runs.c.station == self._database.station, runs.c.local == state)
+        return self._select(query.order_by(runs.c.updated, runs.c.uid))
+
+    def unverified_analyses(self) -> Sequence[RunEntry]:
+        """The analyses of all stations that are not archived."""
+        safe = (State.VERIFIED, State.RELEASED)
+        return self._select(sa.select(runs).where(runs.c.raw_uid.is_not(None), runs.c.state.not_in(safe)))
+
     def known(self) -> set[str]:
         """The uids of all runs."""
         with self._database.read() as connection:

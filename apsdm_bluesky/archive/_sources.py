@@ -14,6 +14,7 @@ from apsdm_bluesky.spool import RunFile
 
 from ._extent import check_extent
 from ._names import is_text
+from ._tombstone import is_tombstone
 
 _FILE_URI = re.compile(r"file://(?:localhost)?(?P<path>/[^?#]+)")
 _ZARR_GROUP_FILES = ("zarr.json", ".zgroup", ".zattrs")
@@ -65,6 +66,21 @@ def raw_files(runs: Sequence[RunFile], roots: Sequence[Path]) -> list[SourceFile
     return sorted(found.values(), key=lambda file: file.name.encode())
 
 
+def places(run: RunFile, roots: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Each file or folder that a run's documents refer to, there or not, and the root it lies under.
+
+    One that lies in another one of them is left out.
+
+    Raises
+    ------
+    SourceError
+        A document is malformed, or refers to what lies outside of `roots`.
+    """
+    found = {_locate(str(resource.get("uri")), roots) for resource, _ in _resources(run)}
+    paths = {path for path, _ in found}
+    return sorted((path, root) for path, root in found if paths.isdisjoint(path.parents))
+
+
 def _resources(run: RunFile) -> list[tuple[Mapping[str, Any], int]]:
     """Each stream_resource document of a run, and how many rows its stream_datum documents claim."""
     resources: dict[str, Mapping[str, Any]] = {}
@@ -90,7 +106,7 @@ def _resources(run: RunFile) -> list[tuple[Mapping[str, Any], int]]:
 
 def _files_of(resource: Mapping[str, Any], rows: int, roots: Sequence[Path]) -> Iterator[SourceFile]:
     path, root = _locate(str(resource.get("uri")), roots)
-    files = list(_walk(path))
+    files = list(walk(path))
     parameters = resource.get("parameters")
     try:
         check_extent(
@@ -105,7 +121,7 @@ def _files_of(resource: Mapping[str, Any], rows: int, roots: Sequence[Path]) -> 
     for file in (*files, *_group_files(path, root)):
         info = file.lstat()
         yield SourceFile(
-            name=_member_name(file, root), path=file, size=info.st_size, mtime_ns=info.st_mtime_ns
+            name=member_name(file, root), path=file, size=info.st_size, mtime_ns=info.st_mtime_ns
         )
 
 
@@ -136,13 +152,20 @@ def _locate(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
     raise SourceError(f"{uri!r} is refused; it lies outside of the raw data folders ({allowed})")
 
 
-def _walk(path: Path) -> Iterator[Path]:
-    """The plain files at or under `path`."""
+def walk(path: Path) -> Iterator[Path]:
+    """The plain files at or under `path`, but no tombstones.
+
+    Raises
+    ------
+    SourceError
+        There is nothing, or a link or a device.
+    """
     try:
         mode = path.lstat().st_mode
         if stat.S_ISDIR(mode):
             for child in sorted(os.scandir(path), key=lambda entry: entry.name):
-                yield from _walk(Path(child.path))
+                if not is_tombstone(Path(child.path)):
+                    yield from walk(Path(child.path))
             return
     except FileNotFoundError as error:
         raise LateError(f"{error.filename}: is missing, but the documents refer to it") from error
@@ -161,7 +184,8 @@ def _group_files(path: Path, root: Path) -> Iterable[Path]:
                 yield folder / name
 
 
-def _member_name(file: Path, root: Path) -> str:
+def member_name(file: Path, root: Path) -> str:
+    """The name in a bundle of a file under `root`."""
     name = f"raw/{file.relative_to(root).as_posix()}"
     if not is_text(name):
         raise SourceError(
