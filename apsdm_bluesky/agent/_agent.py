@@ -11,9 +11,15 @@ from apsdm_bluesky.archive import (
     AgentLock,
     ArchivePlaces,
     Archiver,
+    DrillSchedule,
     Evidence,
+    ExpiryWatch,
     Ledger,
+    ManifestFiles,
     Planner,
+    Reader,
+    ReadingSteps,
+    Releases,
     Requests,
     Steps,
 )
@@ -24,6 +30,7 @@ from apsdm_bluesky.transfer import Globus, LocalFolder, Transfer
 
 from ._adoption import Adoption
 from ._crew import Crew
+from ._watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +68,11 @@ class Agent:
             parts.archiver.tidy()
             ready()
             pause, longest = _POLL_S
+            trouble = ""
             while not stop.is_set():
-                parts.look_once()
+                before, trouble = trouble, parts.look_once()
+                if trouble not in ("", before):  # a full disk is not to be filled with the news of it
+                    log.warning("%s", trouble)
                 pause = _POLL_S[0] if parts.crew.wait(pause) else min(2 * pause, longest)
 
     def _compose(self, stack: ExitStack, stop: threading.Event) -> "_Parts":
@@ -84,6 +94,7 @@ class Agent:
             target=places.target,
             wait_s=config.archive.bundle_wait_s,
             analysis_timeout_s=config.archive.analysis_timeout_s,
+            late_file_s=config.archive.late_file_s,
             actor=_ACTOR,
         )
         steps = Steps(
@@ -94,10 +105,33 @@ class Agent:
             verify=Evidence(config.archive.verify),
         )
         archiver = Archiver(ledger, steps, actor=_ACTOR)
+        reading_steps = ReadingSteps(
+            places, ledger=ledger, transfers=transfers, should_stop=stop.is_set, actor=_ACTOR
+        )
+        watchdog = Watchdog(ledger, config.archive.stuck_h * 3600)
+        manifests = ManifestFiles(places.bundles, transfers)
+        releases = Releases(
+            ledger, requests, manifests, places, config.archive, should_stop=stop.is_set, actor=_ACTOR
+        )
         crew = Crew(config.archive.parallel)
         stack.callback(crew.close)
         return _Parts(
-            adoption=adoption, requests=requests, planner=planner, ledger=ledger, archiver=archiver, crew=crew
+            adoption=adoption,
+            requests=requests,
+            planner=planner,
+            ledger=ledger,
+            archiver=archiver,
+            reader=Reader(ledger, reading_steps, actor=_ACTOR),
+            drills=DrillSchedule(
+                ledger,
+                every_s=config.archive.drill_every_h * 3600,
+                bundles=config.archive.drill_bundles,
+                actor=_ACTOR,
+            ),
+            watchdog=watchdog,
+            releases=releases,
+            expiry=ExpiryWatch(ledger, config.archive),
+            crew=crew,
         )
 
 
@@ -108,20 +142,37 @@ class _Parts:
     planner: Planner
     ledger: Ledger
     archiver: Archiver
+    reader: Reader
+    drills: DrillSchedule
+    watchdog: Watchdog
+    releases: Releases
+    expiry: ExpiryWatch
     crew: Crew
 
-    def look_once(self) -> None:
-        """Adopt, reconcile, plan, and have every bundle that is not verified brought on."""
+    def look_once(self) -> str:
+        """Adopt, reconcile, plan, and have what is not verified, and what is read back, brought on.
+
+        Returns
+        -------
+        What hindered it; '' where nothing did.
+        """
         try:
             self.adoption.look()
             self.requests.reconcile()
             self.planner.plan()
+            self.drills.look()
             records = self.ledger.list(*WORKING)
+            readings = self.reader.uids()
+            self.watchdog.look()
+            self.expiry.look()
         except (StorageError, ServiceError) as error:
-            log.warning("%s", error)
-            return
+            return str(error)
         for record in records:
             self.crew.put(record.uid, lambda uid=record.uid: self.archiver.bring_on(uid))  # type: ignore[misc]
+        for reading in readings:
+            self.crew.put(reading, lambda uid=reading: self.reader.bring_on(uid))  # type: ignore[misc]
+        self.crew.put("release", self.releases.bring_on)
+        return ""
 
 
 def archive_places(config: BeamlineConfig) -> ArchivePlaces:

@@ -16,6 +16,10 @@ from ._events import (
     BundleLost,
     DestinationMissing,
     Event,
+    Found,
+    FoundHarmed,
+    FoundMissing,
+    FoundWrong,
     Md5Told,
     MigratedToTape,
     ReadAccepted,
@@ -39,7 +43,7 @@ class TransitionError(ValueError):
     """An event that cannot happen in the record's state: a defect of the driver."""
 
 
-def _fits_size_and_md5(record: Record, event: Any) -> str:
+def _fits_size_and_md5(record: Any, event: Any) -> str:
     if event.found_size != record.size:
         return f"{record.destination} has {event.found_size} bytes at the destination, not {record.size}"
     if event.found_md5 not in (None, record.md5):
@@ -47,6 +51,11 @@ def _fits_size_and_md5(record: Record, event: Any) -> str:
     if event.found_manifest_size != record.manifest_size:
         return f"the manifest of {record.destination} has another size at the destination"
     return ""
+
+
+def _fits_what_it_tells(_: Record, event: Any) -> str:
+    """What was found by its manifest has no record yet: the event alone tells what it should be."""
+    return _fits_size_and_md5(event, event)
 
 
 def _fits_sha256(record: Record, event: Any) -> str:
@@ -60,6 +69,8 @@ def _fits_sha256(record: Record, event: Any) -> str:
 def _fits_sha256_again(record: Record, event: Any) -> str:
     if event.found_sha256 != record.sha256:
         return f"{record.destination} was read again with sha256 {event.found_sha256}, not {record.sha256}"
+    if event.found_manifest_sha256 not in (None, record.manifest_sha256):
+        return f"the manifest of {record.destination} was read again with another content"
     return ""
 
 
@@ -107,6 +118,9 @@ _DELIVERED = (State.COPIED, State.ON_TAPE)
 TABLE: Mapping[tuple[State, type[Event]], Transition] = {
     (State.QUEUED, Bundled): Transition(State.BUNDLED),
     (State.QUEUED, SourceDiffers): Transition(State.QUARANTINED),
+    (State.QUEUED, Found): Transition(State.COPIED, fits=_fits_what_it_tells),
+    (State.QUEUED, FoundHarmed): Transition(State.PARKED, resume_at=State.COPIED),
+    (State.QUEUED, FoundMissing): Transition(State.PARKED),
     (State.BUNDLED, BundleLost): Transition(State.QUEUED, clears=_BUNDLE),
     (State.BUNDLED, SendPrepared): Transition(State.BUNDLED, lacks="submission_id"),
     (State.BUNDLED, SendAccepted): Transition(State.SUBMITTED, needs="submission_id"),
@@ -126,6 +140,7 @@ TABLE: Mapping[tuple[State, type[Event]], Transition] = {
     },
     **{(state, Md5Told): Transition(State.VERIFIED, fits=_fits_md5) for state in _DELIVERED},
     (State.VERIFIED, ReadAgain): Transition(State.VERIFIED, fits=_fits_sha256_again, resume_at=State.COPIED),
+    (State.VERIFIED, FoundWrong): Transition(State.PARKED, clears=_EVIDENCE, resume_at=State.COPIED),
     **{(state, Waiting): Transition(state) for state in _WORKING},
     **{(state, Blocked): Transition(State.PARKED) for state in _WORKING},
     (State.PARKED, Resumed): Transition(None),

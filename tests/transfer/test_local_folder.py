@@ -206,3 +206,16 @@ def test_damaged_record_is_told(tmp_path, transfer):
     record.write_text('{"request": 1')
     with pytest.raises(StorageError, match=record.name):
         transfer.status(request.submission_id)
+
+
+def test_a_listing_follows_no_link_and_shows_nothing_hidden(tmp_path):
+    root = tmp_path / "tape"
+    (root / "a").mkdir(parents=True)
+    (root / ".apsdm-transfer").mkdir()
+    for name in ("a/two", "one", ".hidden", ".apsdm-transfer/task"):
+        (root / name).write_bytes(b"1")
+    (root / "a/loop").symlink_to(root)
+    (root / "a/link").symlink_to(root / "one")
+    transfer = LocalFolder(root)
+    assert [file.path for file in transfer.list_files()] == ["one", "a/two"]
+    transfer.close()
