@@ -186,7 +186,7 @@ def campaign(plan: Plan, folder: Path, *, mover: str, forked: bool) -> Report:
         standin, tape, environment = None, folder / "home" / "tape", {}
         if mover == "globus":
             standin = stack.enter_context(GlobusProcess(folder / "globus", local=folder))
-            environment = {name: f"{url}/" for name, url in standin.environment.items()}
+            environment = standin.environment
             settings["globus"] = config_of(standin, folder)
             tape = standin.root("tape") / folder.name
         sample = SampleBeamline(folder / "home", **settings)
