@@ -127,7 +127,7 @@ def _files_of(resource: Mapping[str, Any], rows: int, roots: Sequence[Path]) -> 
 
 def referred_paths(run: RunFile) -> list[Path]:
     """What a run's stream_resource documents refer to on this machine, whether or not it is there."""
-    matches = (_FILE_URI.fullmatch(str(resource.get("uri"))) for resource, _ in resources(run))
+    matches = (_FILE_URI.fullmatch(str(resource.get("uri"))) for resource, _ in external_resources(run))
     paths = (unquote(match["path"]) for match in matches if match)
     return [Path(path).resolve() for path in paths if "\0" not in path]
 
