@@ -23,7 +23,7 @@ def globus_process(tmp_path_factory) -> Iterator[GlobusProcess]:
 @pytest.fixture
 def globus(globus_process, monkeypatch) -> Iterator[GlobusProcess]:
     for name, value in globus_process.environment.items():
-        monkeypatch.setenv(name, value.rstrip("/") + "/")  # the SDK appends to it, as to the true address
+        monkeypatch.setenv(name, value)
     yield globus_process
     globus_process.clear_faults()
     globus_process.configure(**Behaviour().model_dump())

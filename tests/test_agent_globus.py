@@ -44,6 +44,19 @@ def test_a_run_goes_to_the_collection_and_is_read_back(globus, sample, tmp_path)
     assert sorted(path.name for path in tape.rglob("*.*")) == ["raw.manifest.json", "raw.tar"]
 
 
+def test_the_collections_own_md5_is_evidence_where_that_is_enough(globus, tmp_path):
+    globus.configure(staging_s=None)  # nothing comes back from tape
+    sample = SampleBeamline(tmp_path / "home", globus=config_of(globus, tmp_path), verify="destination-md5")
+    before = len(globus.tasks())
+    sample.take("raw")
+    with agent_process(sample.config):
+        wait_for_state(sample, "raw", "VERIFIED")
+    assert record_of(sample, "raw")["evidence"] == "destination-md5"
+    (task,) = globus.tasks()[before:]
+    assert record_of(sample, "raw")["task_id"] == task["task_id"]
+    sample.session.close()
+
+
 def test_killed_while_it_is_sent_there_is_one_task(globus, sample):
     globus.configure(hold_at_bytes=1)
     before = len(globus.tasks())

@@ -11,8 +11,10 @@ from ._lock import AgentLock
 from ._machine import TABLE, TransitionError, apply, next_instruction
 from ._manifest import decode_manifest, encode_manifest
 from ._manifest_files import ManifestFiles
+from ._member import copy_member
 from ._planner import Planner
 from ._progress import progress_of
+from ._rebuild import Entered, Rebuild, RebuildReport
 from ._record import Evidence, Instruction, Record, State
 from ._release import Releases
 from ._release_facts import Verdicts
@@ -32,6 +34,7 @@ __all__ = [
     "Archiver",
     "Bundle",
     "Contents",
+    "Entered",
     "Evidence",
     "Expiring",
     "ExpiryWatch",
@@ -40,6 +43,8 @@ __all__ = [
     "LocalCopy",
     "ManifestFiles",
     "Planner",
+    "Rebuild",
+    "RebuildReport",
     "Record",
     "ReleaseAsked",
     "Releases",
@@ -56,6 +61,7 @@ __all__ = [
     "Verdict",
     "Verdicts",
     "apply",
+    "copy_member",
     "decode_manifest",
     "encode_manifest",
     "expiring",

@@ -9,6 +9,7 @@ from apsdm_bluesky.errors import ApsdmError, StorageError
 from apsdm_bluesky.spool import RunFile, Spool
 
 from ._ledger import Ledger
+from ._names import printable
 from ._runs import RunEntry
 
 log = logging.getLogger(__name__)
@@ -122,12 +123,17 @@ def _entry(run: RunFile, collection: str) -> RunEntry:
     except StorageError as error:
         log.error("run %s: %s", run.uid, error)  # noqa: TRY400 - one line for a known fault
         return RunEntry(uid=run.uid, collection=collection, started=time.time())
+    return entry_of_start(run.uid, start, collection)
+
+
+def entry_of_start(uid: str, start: Mapping[str, Any], collection: str) -> RunEntry:
+    """What the ledger lists of a run, from its start document."""
     raw_uid = start.get("raw_uid")
     named = next((start[key] for key in _EXPERIMENT if start.get(key) is not None), None)
     return RunEntry(
-        uid=run.uid,
+        uid=uid,
         collection=collection,
-        raw_uid=None if raw_uid is None else str(raw_uid),
-        experiment=None if named is None else str(named),
+        raw_uid=None if raw_uid is None else printable(raw_uid),
+        experiment=None if named is None else printable(named),
         started=float(start["time"]),
     )

@@ -4,7 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -13,6 +13,7 @@ from apsdm_bluesky.errors import FormatError
 from apsdm_bluesky.spool import RunFile
 
 from ._extent import check_extent
+from ._names import is_text
 from ._tombstone import is_tombstone
 
 _FILE_URI = re.compile(r"file://(?:localhost)?(?P<path>/[^?#]+)")
@@ -23,14 +24,22 @@ class SourceError(FormatError):
     """The files are not what the documents say, or the documents refer to what may not be read."""
 
 
+class LateError(SourceError):
+    """A file that the documents announce is not there, or not whole. It may still come."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
-    """A file to be bundled as it stands now: `name` is its path in the bundle, `size` in bytes."""
+    """A file to be bundled as it stands now: `name` is its path in the bundle, `size` in bytes.
+
+    `runs` are the uids of those that it belongs to.
+    """
 
     name: str
     path: Path
     size: int
     mtime_ns: int
+    runs: tuple[str, ...] = ()
 
 
 def raw_files(runs: Sequence[RunFile], roots: Sequence[Path]) -> list[SourceFile]:
@@ -43,14 +52,17 @@ def raw_files(runs: Sequence[RunFile], roots: Sequence[Path]) -> list[SourceFile
 
     Raises
     ------
+    LateError
+        A file is missing, or shorter than the stream_datum documents say.
     SourceError
-        A file is missing, shorter than the stream_datum documents say, or outside of `roots`.
+        A file is outside of `roots`, or no plain one.
     """
     found: dict[str, SourceFile] = {}
     for run in runs:
         for resource, rows in _resources(run):
             for file in _files_of(resource, rows, roots):
-                found[file.name] = file
+                sharing = found[file.name].runs if file.name in found else ()
+                found[file.name] = replace(file, runs=tuple(dict.fromkeys((*sharing, run.uid))))
     return sorted(found.values(), key=lambda file: file.name.encode())
 
 
@@ -105,12 +117,25 @@ def _files_of(resource: Mapping[str, Any], rows: int, roots: Sequence[Path]) -> 
             rows,
         )
     except FormatError as error:
-        raise SourceError(str(error)) from error
+        raise LateError(str(error)) from error
     for file in (*files, *_group_files(path, root)):
         info = file.lstat()
         yield SourceFile(
             name=member_name(file, root), path=file, size=info.st_size, mtime_ns=info.st_mtime_ns
         )
+
+
+def referred_paths(run: RunFile) -> list[Path]:
+    """What a run's stream_resource documents refer to on this machine, whether or not it is there."""
+    matches = (_FILE_URI.fullmatch(str(resource.get("uri"))) for resource, _ in _resources(run))
+    paths = (unquote(match["path"]) for match in matches if match)
+    return [Path(path).resolve() for path in paths if "\0" not in path]
+
+
+def is_of(place: Path, paths: Sequence[Path]) -> bool:
+    """Whether a file is at or under one of `paths`, or is the metadata of a Zarr group around it."""
+    groups = place.name in _ZARR_GROUP_FILES
+    return any(place.is_relative_to(path) or (groups and place.parent in path.parents) for path in paths)
 
 
 def _locate(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
@@ -143,7 +168,7 @@ def walk(path: Path) -> Iterator[Path]:
                     yield from walk(Path(child.path))
             return
     except FileNotFoundError as error:
-        raise SourceError(f"{error.filename}: is missing, but the documents refer to it") from error
+        raise LateError(f"{error.filename}: is missing, but the documents refer to it") from error
     if not stat.S_ISREG(mode):
         raise SourceError(f"{path}: is a link or no plain file; put the file itself there")
     yield path
@@ -162,8 +187,8 @@ def _group_files(path: Path, root: Path) -> Iterable[Path]:
 def member_name(file: Path, root: Path) -> str:
     """The name in a bundle of a file under `root`."""
     name = f"raw/{file.relative_to(root).as_posix()}"
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise SourceError(f"{name!r}: its name is no UTF-8; rename it and correct the documents") from None
+    if not is_text(name):
+        raise SourceError(
+            f"{name!r}: its name is no UTF-8 or has control characters; rename it and correct the documents"
+        )
     return name

@@ -206,10 +206,15 @@ class Steps:
         transfer = self._transfer(record)
         if record.state is State.COPIED and transfer.residency(found[0].path) is Residency.ON_TAPE:
             return MigratedToTape()
-        if self._verify is Evidence.DESTINATION_MD5 and found[0].md5 is not None:
-            return Md5Told(found_md5=found[0].md5)
+        if self._verify is Evidence.DESTINATION_MD5 and (md5 := self._destination_md5(record, found[0])):
+            return Md5Told(found_md5=md5)
         self._remove_readback(record)
         return ReadPrepared(read_submission_id=transfer.new_submission_id())
+
+    def _destination_md5(self, record: Record, tar: RemoteFile) -> str | None:
+        """The tar's MD5 as the destination computed it; None where it tells none."""
+        report = self._transfer(record).status(str(record.task_id))
+        return record.md5 if report is not None and report.md5_checked else tar.md5
 
     def _read(self, record: Record) -> Event:
         task_id = self._submit(record, Direction.FETCH, str(record.read_submission_id), self._back(record))
@@ -298,8 +303,12 @@ class Steps:
 
 def _destination(prefix: str, record: Record, run: RunFile) -> str:
     """The tar's path at the destination: ``<prefix>/<year>/<month>/<uid>.tar``, when its first run began."""
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", prefix).strip("-") or "beamline"
-    return f"{slug}/{datetime.fromtimestamp(run.start['time'], UTC):%Y/%m}/{record.uid}.tar"
+    return f"{first_part(prefix)}/{datetime.fromtimestamp(run.start['time'], UTC):%Y/%m}/{record.uid}.tar"
+
+
+def first_part(prefix: str) -> str:
+    """The folder at the destination that all of a beamline's bundles lie in."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", prefix).strip("-") or "beamline"
 
 
 def _remote(record: Record) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Globus Transfer as a `Transfer`: any collection as the destination."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,9 @@ log = logging.getLogger(__name__)
 
 
 class Globus:
-    """A `Transfer` between this machine's collection and another one. Not thread-safe.
+    """A `Transfer` between this machine's collection and another one.
+
+    Threads may share it, as long as each request is the business of one at a time.
 
     Nothing that exists at the destination is overwritten, whenever a process dies. Globus itself replaces
     what stands under a destination path, so it never gets a final name to write to:
@@ -137,6 +140,18 @@ class Globus:
         size = self._ends.remote_size(path)
         return None if size is None else RemoteFile(path=path, size=size)
 
+    def list_files(self, prefix: str = "") -> Iterator[RemoteFile]:
+        """See `Transfer.list_files`."""
+        folders = [prefix]
+        while folders:
+            folder = folders.pop()
+            for name, size in self._ends.entries(folder):
+                path = f"{folder}/{name}" if folder else name
+                if size is None:
+                    folders.append(path)
+                else:
+                    yield RemoteFile(path=path, size=size)
+
     def residency(self, path: str) -> Residency:
         """UNKNOWN: Globus does not tell it."""
         self._ends.remote(path)
@@ -249,8 +264,14 @@ def _id(record: GlobusRecord) -> str:
 
 
 def _ended(record: GlobusRecord, status: TaskStatus, detail: str, *, needs_person: bool) -> GlobusRecord:
-    done = sum(record.sizes) if status is TaskStatus.SUCCEEDED else 0
+    succeeded = status is TaskStatus.SUCCEEDED
     report = TaskReport(
-        task_id=_id(record), status=status, detail=detail, needs_person=needs_person, bytes_done=done
+        task_id=_id(record),
+        status=status,
+        detail=detail,
+        needs_person=needs_person,
+        bytes_done=sum(record.sizes) if succeeded else 0,
+        # `verify_checksum` with an external MD5; what stood there already was compared byte for byte.
+        md5_checked=succeeded and record.request.direction is Direction.SEND,
     )
     return replace(record, stage=Stage.ENDED, report=report)

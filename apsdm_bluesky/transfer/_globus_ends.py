@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from apsdm_bluesky.config import GlobusConfig
@@ -50,6 +51,13 @@ class Ends:
     def remote_size(self, path: str) -> int | None:
         """Size of a file at the destination [bytes]; None where there is none."""
         return self._service.stat(self._config.collection, self.remote(path))
+
+    def entries(self, folder: str) -> Iterator[tuple[str, int | None]]:
+        """Names in a folder that are not hidden, with the sizes of files [bytes]; None of a folder."""
+        place = self.remote(folder) if folder else self._base or "/"
+        for name, size in self._service.list_folder(self._config.collection, place):
+            if not name.startswith("."):  # a collection may not know how to leave them out
+                yield name, size
 
     def check(self, request: TransferRequest) -> None:
         """Raise `FormatError` where a path is refused."""
