@@ -1,8 +1,8 @@
 """Releases a run again and again, the agent killed (as by kill -9) one durable step later each time.
 
-``python -m tests.dying_release HOME TEMPLATE``: a run is VERIFIED in HOME, and its release was asked for. Prints a
-line of JSON each time: what was there when the agent was killed, and after a second one has finished. The folder
-is then put back to what it was. Ends when an agent was not killed.
+``python -m tests.dying_release HOME TEMPLATE``: a run is VERIFIED in HOME, and its release was asked for.
+Prints a line of JSON each time: what was there when the agent was killed, and after a second one has done
+its work. The folder is then put back to what it was. Ends when an agent was not killed.
 """
 
 import json
