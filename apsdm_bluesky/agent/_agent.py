@@ -11,8 +11,12 @@ from apsdm_bluesky.archive import (
     AgentLock,
     ArchivePlaces,
     Archiver,
+    Evidence,
+    ExpiryWatch,
     Ledger,
+    ManifestFiles,
     Planner,
+    Releases,
     Requests,
     Steps,
 )
@@ -23,6 +27,7 @@ from apsdm_bluesky.transfer import Globus, LocalFolder, Transfer
 
 from ._adoption import Adoption
 from ._crew import Crew
+from ._watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -89,12 +94,31 @@ class Agent:
             late_file_s=config.archive.late_file_s,
             actor=_ACTOR,
         )
-        steps = Steps(places, requests=requests, transfers=transfers, should_stop=stop.is_set)
+        steps = Steps(
+            places,
+            requests=requests,
+            transfers=transfers,
+            should_stop=stop.is_set,
+            verify=Evidence(config.archive.verify),
+        )
         archiver = Archiver(ledger, steps, actor=_ACTOR)
+        watchdog = Watchdog(ledger, config.archive.stuck_h * 3600)
+        manifests = ManifestFiles(places.bundles, transfers)
+        releases = Releases(
+            ledger, requests, manifests, places, config.archive, should_stop=stop.is_set, actor=_ACTOR
+        )
         crew = Crew(config.archive.parallel)
         stack.callback(crew.close)
         return _Parts(
-            adoption=adoption, requests=requests, planner=planner, ledger=ledger, archiver=archiver, crew=crew
+            adoption=adoption,
+            requests=requests,
+            planner=planner,
+            ledger=ledger,
+            archiver=archiver,
+            watchdog=watchdog,
+            releases=releases,
+            expiry=ExpiryWatch(ledger, config.archive),
+            crew=crew,
         )
 
 
@@ -105,6 +129,9 @@ class _Parts:
     planner: Planner
     ledger: Ledger
     archiver: Archiver
+    watchdog: Watchdog
+    releases: Releases
+    expiry: ExpiryWatch
     crew: Crew
 
     def look_once(self) -> str:
@@ -119,10 +146,13 @@ class _Parts:
             self.requests.reconcile()
             self.planner.plan()
             records = self.ledger.list(*WORKING)
+            self.watchdog.look()
+            self.expiry.look()
         except (StorageError, ServiceError) as error:
             return str(error)
         for record in records:
             self.crew.put(record.uid, lambda uid=record.uid: self.archiver.bring_on(uid))  # type: ignore[misc]
+        self.crew.put("release", self.releases.bring_on)
         return ""
 
 

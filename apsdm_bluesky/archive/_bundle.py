@@ -16,6 +16,7 @@ from apsdm_bluesky.spool import RunFile
 from ._births import Births, frame_ledger
 from ._grouping import parts_of
 from ._manifest import SCHEMA, TOOL, encode_manifest, software_versions
+from ._manifest_check import document_name
 from ._sources import SourceError, SourceFile, raw_files
 from ._tar import SourceChangedError, TarWriter
 
@@ -109,7 +110,7 @@ def make_bundle(
             make_folder(folder)
             writer, members = _write_tar(tar, runs, contents, progress)
             manifest = _describe(runs, members, writer, contents, destination, collection)
-            return _write_manifest(tar, manifest)
+            return write_manifest(tar, manifest)
     raise StorageError(
         f"{tar.name}: its files are changed all the time; stop what writes them under {contents.roots[0]}"
     )
@@ -135,10 +136,11 @@ def _document_files(runs: Sequence[RunFile]) -> Iterator[SourceFile]:
     """The runs' documents as they stand in the spool. Their files only grow: what is there now is taken."""
     for run in runs:
         yield SourceFile(
-            name=f"documents/{run.uid}.jsonl",
+            name=document_name(run.uid),
             path=run.path,
             size=run.complete_size(),
             mtime_ns=run.path.stat().st_mtime_ns,
+            runs=(run.uid,),
         )
 
 
@@ -150,7 +152,7 @@ def _describe(
     destination: str,
     collection: str,
 ) -> Manifest:
-    archived = tuple(_archived_run(run) for run in runs)
+    archived = tuple(archived_run(run) for run in runs)
     start = archived[0].start
     return Manifest(
         schema=SCHEMA,
@@ -171,7 +173,7 @@ def _describe(
     )
 
 
-def _archived_run(run: RunFile) -> ArchivedRun:
+def archived_run(run: RunFile) -> ArchivedRun:
     """With the documents in the spool's own JSON, so that numpy values stay what they are."""
     with run.path.open("rb") as file:
         first = json.loads(file.readline())[1]
@@ -183,7 +185,8 @@ def _archived_run(run: RunFile) -> ArchivedRun:
     return ArchivedRun(uid=run.uid, start=first, stop=stop, ledger=frame_ledger(run))
 
 
-def _write_manifest(tar: Path, manifest: Manifest) -> Bundle:
+def write_manifest(tar: Path, manifest: Manifest) -> Bundle:
+    """Write the manifest beside `tar`, durably; one from before is replaced."""
     data = encode_manifest(manifest)
     target = tar.with_name(manifest_path(tar.name))
     with _part_of(target) as part:

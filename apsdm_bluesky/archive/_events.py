@@ -23,6 +23,44 @@ class Bundled(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Found(Event):
+    """The ledger was lost: a manifest tells of the bundle, and the destination has both in these sizes."""
+
+    destination: str
+    size: int
+    sha256: str
+    md5: str
+    manifest_size: int
+    manifest_sha256: str
+    found_size: int
+    found_md5: str | None
+    found_manifest_size: int
+    residency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundHarmed(Event):
+    """The ledger was lost: a manifest tells of the bundle, but the destination does not have it so."""
+
+    destination: str
+    size: int
+    sha256: str
+    md5: str
+    manifest_size: int
+    manifest_sha256: str
+    reason: str
+    needs_person: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundMissing(Event):
+    """The ledger was lost: other parts tell that there is this one, but no manifest of it was found."""
+
+    reason: str
+    needs_person: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BundleLost(Event):
     """The local bundle is not there as it was made: it is made again."""
 

@@ -9,11 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from ._database import Database
+from ._entering import check_free, enter_run
 from ._events import Event
 from ._history import TransitionEntry, log_transition, read_history
 from ._machine import TransitionError, apply
 from ._record import Evidence, Record, State
-from ._runs import RunTable, refresh_runs
+from ._runs import RunEntry, RunTable, refresh_runs
 from ._tables import bundled, records
 
 
@@ -70,6 +71,52 @@ class Ledger:
                 connection.execute(sa.insert(bundled), places)
                 _log(connection, None, record, "Planned", {"runs": list(runs)}, actor)
         return [record.uid for record in planned]
+
+    def enter(
+        self,
+        record: Record,
+        entries: Sequence[RunEntry],
+        event: Event,
+        *,
+        evidence: dict[str, Any],
+        actor: str,
+    ) -> Record:
+        """Enter a bundle that was found again, with its runs, after `event`; returns its record.
+
+        Parameters
+        ----------
+        record
+            In the state QUEUED. One that the ledger has of the same runs, and that tells of no tar, is taken.
+        evidence
+            What the bundle was found by, for the history.
+
+        Raises
+        ------
+        TransitionError
+            The ledger has another record of it, or has one of its runs in another bundle: nothing is changed.
+        """
+        with self.database.begin() as connection:
+            known = check_free(connection, record)
+            for entry in entries:
+                enter_run(connection, self.database.station, entry)
+            if known is None:
+                connection.execute(
+                    sa.insert(records).values(_row(record) | {"station": self.database.station})
+                )
+                places = [{"run": run, "bundle": record.uid, "place": n} for n, run in enumerate(record.runs)]
+                connection.execute(sa.insert(bundled), places)
+            blank = _stamped(record)
+            _log(connection, known, blank, "Rebuilt", evidence, actor)
+            after = _stamped(apply(blank, event))
+            connection.execute(sa.update(records).where(records.c.uid == record.uid).values(_row(after)))
+            _log(connection, blank.state, after, type(event).__name__, dataclasses.asdict(event), actor)
+            refresh_runs(connection, after.runs)
+        return after
+
+    def check_free(self, record: Record) -> None:
+        """Raise the `TransitionError` that `enter` would, and change nothing."""
+        with self.database.read() as connection:
+            check_free(connection, record)
 
     def apply(self, uid: str, event: Event, *, actor: str) -> Record:
         """Put a bundle's record through `event` and keep both, or neither; returns the new record.

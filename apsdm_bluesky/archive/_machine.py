@@ -16,6 +16,9 @@ from ._events import (
     BundleLost,
     DestinationMissing,
     Event,
+    Found,
+    FoundHarmed,
+    FoundMissing,
     Md5Told,
     MigratedToTape,
     ReadAccepted,
@@ -39,7 +42,7 @@ class TransitionError(ValueError):
     """An event that cannot happen in the record's state: a defect of the driver."""
 
 
-def _fits_size_and_md5(record: Record, event: Any) -> str:
+def _fits_size_and_md5(record: Any, event: Any) -> str:
     if event.found_size != record.size:
         return f"{record.destination} has {event.found_size} bytes at the destination, not {record.size}"
     if event.found_md5 not in (None, record.md5):
@@ -47,6 +50,11 @@ def _fits_size_and_md5(record: Record, event: Any) -> str:
     if event.found_manifest_size != record.manifest_size:
         return f"the manifest of {record.destination} has another size at the destination"
     return ""
+
+
+def _fits_what_it_tells(_: Record, event: Any) -> str:
+    """What was found by its manifest has no record yet: the event alone tells what it should be."""
+    return _fits_size_and_md5(event, event)
 
 
 def _fits_sha256(record: Record, event: Any) -> str:
@@ -107,6 +115,9 @@ _DELIVERED = (State.COPIED, State.ON_TAPE)
 TABLE: Mapping[tuple[State, type[Event]], Transition] = {
     (State.QUEUED, Bundled): Transition(State.BUNDLED),
     (State.QUEUED, SourceDiffers): Transition(State.QUARANTINED),
+    (State.QUEUED, Found): Transition(State.COPIED, fits=_fits_what_it_tells),
+    (State.QUEUED, FoundHarmed): Transition(State.PARKED, resume_at=State.COPIED),
+    (State.QUEUED, FoundMissing): Transition(State.PARKED),
     (State.BUNDLED, BundleLost): Transition(State.QUEUED, clears=_BUNDLE),
     (State.BUNDLED, SendPrepared): Transition(State.BUNDLED, lacks="submission_id"),
     (State.BUNDLED, SendAccepted): Transition(State.SUBMITTED, needs="submission_id"),

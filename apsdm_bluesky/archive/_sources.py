@@ -4,7 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -13,6 +13,8 @@ from apsdm_bluesky.errors import FormatError
 from apsdm_bluesky.spool import RunFile
 
 from ._extent import check_extent
+from ._names import is_text
+from ._tombstone import is_tombstone
 
 _FILE_URI = re.compile(r"file://(?:localhost)?(?P<path>/[^?#]+)")
 _ZARR_GROUP_FILES = ("zarr.json", ".zgroup", ".zattrs")
@@ -28,12 +30,16 @@ class LateError(SourceError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
-    """A file to be bundled as it stands now: `name` is its path in the bundle, `size` in bytes."""
+    """A file to be bundled as it stands now: `name` is its path in the bundle, `size` in bytes.
+
+    `runs` are the uids of those that it belongs to.
+    """
 
     name: str
     path: Path
     size: int
     mtime_ns: int
+    runs: tuple[str, ...] = ()
 
 
 def raw_files(runs: Sequence[RunFile], roots: Sequence[Path]) -> list[SourceFile]:
@@ -55,8 +61,24 @@ def raw_files(runs: Sequence[RunFile], roots: Sequence[Path]) -> list[SourceFile
     for run in runs:
         for resource, rows in _resources(run):
             for file in _files_of(resource, rows, roots):
-                found[file.name] = file
+                sharing = found[file.name].runs if file.name in found else ()
+                found[file.name] = replace(file, runs=tuple(dict.fromkeys((*sharing, run.uid))))
     return sorted(found.values(), key=lambda file: file.name.encode())
+
+
+def places(run: RunFile, roots: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Each file or folder that a run's documents refer to, there or not, and the root it lies under.
+
+    One that lies in another one of them is left out.
+
+    Raises
+    ------
+    SourceError
+        A document is malformed, or refers to what lies outside of `roots`.
+    """
+    found = {_locate(str(resource.get("uri")), roots) for resource, _ in _resources(run)}
+    paths = {path for path, _ in found}
+    return sorted((path, root) for path, root in found if paths.isdisjoint(path.parents))
 
 
 def _resources(run: RunFile) -> list[tuple[Mapping[str, Any], int]]:
@@ -84,7 +106,7 @@ def _resources(run: RunFile) -> list[tuple[Mapping[str, Any], int]]:
 
 def _files_of(resource: Mapping[str, Any], rows: int, roots: Sequence[Path]) -> Iterator[SourceFile]:
     path, root = _locate(str(resource.get("uri")), roots)
-    files = list(_walk(path))
+    files = list(walk(path))
     parameters = resource.get("parameters")
     try:
         check_extent(
@@ -99,8 +121,21 @@ def _files_of(resource: Mapping[str, Any], rows: int, roots: Sequence[Path]) -> 
     for file in (*files, *_group_files(path, root)):
         info = file.lstat()
         yield SourceFile(
-            name=_member_name(file, root), path=file, size=info.st_size, mtime_ns=info.st_mtime_ns
+            name=member_name(file, root), path=file, size=info.st_size, mtime_ns=info.st_mtime_ns
         )
+
+
+def referred_paths(run: RunFile) -> list[Path]:
+    """What a run's stream_resource documents refer to on this machine, whether or not it is there."""
+    matches = (_FILE_URI.fullmatch(str(resource.get("uri"))) for resource, _ in _resources(run))
+    paths = (unquote(match["path"]) for match in matches if match)
+    return [Path(path).resolve() for path in paths if "\0" not in path]
+
+
+def is_of(place: Path, paths: Sequence[Path]) -> bool:
+    """Whether a file is at or under one of `paths`, or is the metadata of a Zarr group around it."""
+    groups = place.name in _ZARR_GROUP_FILES
+    return any(place.is_relative_to(path) or (groups and place.parent in path.parents) for path in paths)
 
 
 def _locate(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
@@ -117,13 +152,20 @@ def _locate(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
     raise SourceError(f"{uri!r} is refused; it lies outside of the raw data folders ({allowed})")
 
 
-def _walk(path: Path) -> Iterator[Path]:
-    """The plain files at or under `path`."""
+def walk(path: Path) -> Iterator[Path]:
+    """The plain files at or under `path`, but no tombstones.
+
+    Raises
+    ------
+    SourceError
+        There is nothing, or a link or a device.
+    """
     try:
         mode = path.lstat().st_mode
         if stat.S_ISDIR(mode):
             for child in sorted(os.scandir(path), key=lambda entry: entry.name):
-                yield from _walk(Path(child.path))
+                if not is_tombstone(Path(child.path)):
+                    yield from walk(Path(child.path))
             return
     except FileNotFoundError as error:
         raise LateError(f"{error.filename}: is missing, but the documents refer to it") from error
@@ -142,10 +184,11 @@ def _group_files(path: Path, root: Path) -> Iterable[Path]:
                 yield folder / name
 
 
-def _member_name(file: Path, root: Path) -> str:
+def member_name(file: Path, root: Path) -> str:
+    """The name in a bundle of a file under `root`."""
     name = f"raw/{file.relative_to(root).as_posix()}"
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise SourceError(f"{name!r}: its name is no UTF-8; rename it and correct the documents") from None
+    if not is_text(name):
+        raise SourceError(
+            f"{name!r}: its name is no UTF-8 or has control characters; rename it and correct the documents"
+        )
     return name

@@ -67,6 +67,9 @@ class BundleMember:
     birth_sha256
         Of the content when it was written, as the run's documents tell: equal to `sha256`. None where they
         tell nothing of it.
+    runs
+        The uids of the runs in the bundle whose documents it holds, or whose documents refer to it; empty in
+        manifests of schema 1 to 3, which do not tell.
     """
 
     path: str
@@ -76,6 +79,7 @@ class BundleMember:
     offset: int
     source: str
     birth_sha256: str | None = None
+    runs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ session's runs to the server. `Delivery` and `open_client` bring the Tiled clien
 from typing import TYPE_CHECKING, Any
 
 from ._disk import write_durably
-from ._runfile import RunFile
+from ._runfile import RunFile, run_file_name
 from ._session import SpoolSession
 from ._spool import Spool
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._catalogue import open_client
     from ._delivery import Delivery
 
-__all__ = ["Delivery", "RunFile", "Spool", "SpoolSession", "open_client", "write_durably"]
+__all__ = ["Delivery", "RunFile", "Spool", "SpoolSession", "open_client", "run_file_name", "write_durably"]
 
 
 def __getattr__(name: str) -> Any:

@@ -108,6 +108,23 @@ class TransferConformance:
         for path in ("../out", "a/../../out", "/etc/out", "", "a//b", "./a", "a/\0"):
             _refuses(lambda path=path: transfer.submit(_send(transfer, source, path)), path)  # type: ignore[misc]
             _refuses(lambda path=path: transfer.stat(path), path)  # type: ignore[misc]
+            if path:
+                _refuses(lambda path=path: list(transfer.list_files(path)), path)  # type: ignore[misc]
+        transfer.close()
+
+    def test_lists_what_is_there(self, tmp_path: Path) -> None:
+        """Every file that was sent under a folder is listed with its size, however deep; no hidden one."""
+        transfer = self.make(tmp_path)
+        _check(list(transfer.list_files()) == [], "an empty destination lists files")
+        paths = {"a/one": 1, "a/b/c/two": 20, "ab/three": 300}
+        for number, (path, size) in enumerate(paths.items()):
+            self._finish(transfer, _send(transfer, _file(tmp_path, f"s{number}", b"x" * size), path))
+        for prefix in ("", "a", "a/b", "nothing", "a/one"):
+            found = {file.path: file.size for file in transfer.list_files(prefix)}
+            wanted = {
+                path: size for path, size in paths.items() if not prefix or path.startswith(f"{prefix}/")
+            }
+            _check(found == wanted, f"under {prefix!r} are {found}, not {wanted}")
         transfer.close()
 
     def test_unknown_things(self, tmp_path: Path) -> None:

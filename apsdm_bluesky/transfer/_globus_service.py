@@ -1,6 +1,7 @@
 """The calls to Globus Transfer that are needed, with errors that a caller of this package knows."""
 
 import contextlib
+import itertools
 import json
 import sqlite3
 import threading
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _EVENTS = 20
 _TASKS = 100
+_PAGE = 1000
 
 
 class ExistsError(Exception):
@@ -144,10 +146,38 @@ class GlobusService:
                 raise
         if found.get("type", "file") != "file":
             raise FormatError(f"{path}: is no plain file at the destination; move it away, then retry")
-        size = found.get("size")
-        if not isinstance(size, int):
-            raise ServiceError(f"{path}: Globus tells no size; asked again later")
-        return size
+        return _size(found, path)
+
+    def list_folder(self, collection: str, path: str) -> Iterator[tuple[str, int | None]]:
+        """Names in a folder that are not hidden: sizes of files [bytes], None of folders; no links.
+
+        Nothing where there is no such folder.
+        """
+        for offset in itertools.count(0, _PAGE):
+            page = self._page(collection, path, offset)
+            for entry in page:
+                if entry.get("type") == "dir":
+                    yield _name(entry, path), None
+                elif entry.get("type") == "file":
+                    yield _name(entry, path), _size(entry, path)
+            if len(page) < _PAGE:
+                return
+
+    def _page(self, collection: str, path: str, offset: int) -> list[dict[str, Any]]:
+        """Entries of a folder from the `offset`-th on."""
+        import globus_sdk
+
+        with self._asking(path) as client:
+            try:
+                return _documents(
+                    client.operation_ls(
+                        collection, path, show_hidden=False, orderby="name", limit=_PAGE, offset=offset
+                    )
+                )
+            except globus_sdk.TransferAPIError as error:
+                if is_missing(error) or str(error.code).endswith("NotDirectory"):
+                    return []
+                raise
 
     def rename(self, collection: str, old: str, new: str) -> None:
         """Give a file another name.
@@ -234,6 +264,20 @@ def _document(response: Any) -> dict[str, Any]:
 def _documents(response: Any) -> list[dict[str, Any]]:
     found = _document(response).get("DATA")
     return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+def _name(document: dict[str, Any], folder: str) -> str:
+    name = _text(document, "name")
+    if "/" in name or "\0" in name:
+        raise ServiceError(f"{folder}: Globus tells a file of the name {name!r}; asked again later")
+    return name
+
+
+def _size(document: dict[str, Any], path: str) -> int:
+    size = document.get("size")
+    if not isinstance(size, int):
+        raise ServiceError(f"{path}: Globus tells no size; asked again later")
+    return size
 
 
 def _text(response: Any, key: str) -> str:

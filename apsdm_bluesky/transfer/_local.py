@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +81,8 @@ class LocalFolder:
         record = self._tasks.read(task_id)
         if record is None:
             return None
+        if record.report.status in _ENDED:
+            self._tasks.tidy(task_id)  # a killed process may have left it
         self._work_on(record)
         return replace(record.report, bytes_done=self._copied.get(task_id, record.report.bytes_done))
 
@@ -103,6 +106,20 @@ class LocalFolder:
         if not stat.S_ISREG(info.st_mode):
             raise FormatError(f"{place}: is no plain file; move it away, then retry")
         return RemoteFile(path=path, size=info.st_size)
+
+    def list_files(self, prefix: str = "") -> Iterator[RemoteFile]:
+        """See `Transfer.list_files`; in the order of the names."""
+        folders = [resolve_inside(self.root, prefix) if prefix else self.root.resolve()]
+        while folders:
+            try:
+                below, files = _entries(folders.pop())
+            except OSError as error:
+                raise StorageError(
+                    f"{error.filename}: {error.strerror}; make the destination readable"
+                ) from error
+            folders += reversed(below)
+            for path, size in files:
+                yield RemoteFile(path=path.relative_to(self.root.resolve()).as_posix(), size=size)
 
     def residency(self, path: str) -> Residency:
         """On disk: it is a folder."""
@@ -129,7 +146,10 @@ class LocalFolder:
             with lock:
                 record = self._tasks.read(task_id)  # another process may have ended it in between
                 if record is not None and record.report.status not in _ENDED:
-                    self._tasks.write(replace(record, report=self._copy_all(record)))
+                    record = replace(record, report=self._copy_all(record))
+                    self._tasks.write(record)
+                if record is not None:
+                    self._tasks.tidy(task_id)
         except filelock.Timeout:
             log.debug("task %s: another process works on it", task_id)
         except _StoppedError:
@@ -170,6 +190,24 @@ class LocalFolder:
         if os.path.lexists(target) and not target.is_file():
             raise ContentError(f"{target}: exists and is no plain file; move it away, then retry")
         copy_file(source, target, part, md5=item.md5, progress=progress)
+
+
+def _entries(folder: Path) -> tuple[list[Path], list[tuple[Path, int]]]:
+    """The folders in a folder, and its plain files with their sizes; no links and nothing hidden."""
+    folders, files = [], []
+    try:
+        with os.scandir(folder) as found:
+            for entry in sorted(found, key=lambda one: one.name):
+                info = entry.stat(follow_symlinks=False)
+                if entry.name.startswith("."):
+                    continue
+                if stat.S_ISDIR(info.st_mode):
+                    folders.append(Path(entry.path))
+                elif stat.S_ISREG(info.st_mode):
+                    files.append((Path(entry.path), info.st_size))
+    except (FileNotFoundError, NotADirectoryError):  # never there, or removed meanwhile
+        pass
+    return folders, files
 
 
 def _failed(report: TaskReport, error: OSError) -> TaskReport:

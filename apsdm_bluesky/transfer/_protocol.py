@@ -1,5 +1,6 @@
 """The boundary to whatever moves files: the messages, and what an implementation promises."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -75,6 +76,8 @@ class TaskReport:
         A person must act before the task, or another one for the same files, can succeed.
     bytes_done
         Bytes delivered so far; for progress only.
+    md5_checked
+        The destination computed the MD5 of each file that one was announced for, and found it.
     """
 
     task_id: str
@@ -82,6 +85,7 @@ class TaskReport:
     detail: str = ""
     needs_person: bool = False
     bytes_done: int = 0
+    md5_checked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +134,14 @@ class Transfer(Protocol):
 
     def stat(self, path: str) -> RemoteFile | None:
         """The file at `path`; None where there is none."""
+        ...
+
+    def list_files(self, prefix: str = "") -> Iterator[RemoteFile]:
+        """The plain files in the folder `prefix` and in those below it; '' is the destination's root.
+
+        Hidden files and folders are left out, links are not followed. There is nothing where there is no such
+        folder. Errors come while it is iterated; what is changed meanwhile may be missing.
+        """
         ...
 
     def residency(self, path: str) -> Residency:

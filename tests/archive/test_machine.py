@@ -45,7 +45,7 @@ def check(record: Record) -> None:
     assert not bundled or record.sha256 is not None
     assert record.task_id is None or record.submission_id is not None
     assert record.read_task_id is None or record.read_submission_id is not None
-    assert not delivered or record.task_id is not None
+    assert not delivered or record.task_id is not None or record.submission_id is None, "sent, or found there"
     assert record.state is not State.SUBMITTED or record.task_id is not None
     assert record.state is not State.ON_TAPE or record.residency == "on_tape"
     assert (record.evidence is not None) == (record.state is State.VERIFIED)
@@ -79,6 +79,10 @@ def check_evidence(before: Record, event: events.Event, after: Record) -> None:
     if after.state is State.COPIED and before.state is State.SUBMITTED:
         assert (event.found_size, event.found_manifest_size) == (before.size, before.manifest_size)
         assert event.found_md5 in (None, before.md5)
+    if after.state is State.COPIED and before.state is State.QUEUED:
+        assert isinstance(event, events.Found)
+        assert (event.found_size, event.found_manifest_size) == (after.size, after.manifest_size)
+        assert event.found_md5 in (None, after.md5)
     if after.state is State.BUNDLED and before.state is State.SUBMITTED:
         assert after.submission_id is None, "an ended task's id would find the ended task again"
 

@@ -41,14 +41,14 @@ class OperationRoutes:
             code = "ExternalError.DirListingFailed.NotDirectory"
             raise ApiError(502, code, collection.ftp_error(path, "Path is not a directory"))
         shown = _wanted(request, [_file(found) for found in sorted(folder.iterdir())])
-        limit = _limit(request)
+        first, limit = _number(request, "offset", 0), min(_number(request, "limit", _LS_LIMIT), _LS_LIMIT)
         body: Document = {
             "DATA_TYPE": "file_list",
             "absolute_path": _absolute(collection, folder),
             "path": path,
         }
         body |= {"endpoint": collection.id, "rename_supported": True, "symlink_supported": False}
-        page = shown[:limit]
+        page = shown[first : first + limit]
         return JSONResponse({**body, "DATA": page, "length": len(page), "total": len(shown)})
 
     async def stat(self, request: Request) -> Response:
@@ -146,8 +146,8 @@ def _matches(value: str, text: str) -> bool:
     return value in text.removeprefix("=").split(",")
 
 
-def _limit(request: Request) -> int:
-    text = request.query_params.get("limit", str(_LS_LIMIT))
+def _number(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name, str(default))
     if not text.isdecimal():
-        raise bad_request(f"limit must be a number, not {text!r}")
-    return min(int(text), _LS_LIMIT)
+        raise bad_request(f"{name} must be a number, not {text!r}")
+    return int(text)
