@@ -1,27 +1,14 @@
-"""One stand-in for Globus for all faults; what a test changed in it is undone."""
-
-from collections.abc import Iterator
+"""The stand-in for Globus with nothing left of the fault before, and a beamline that archives to it."""
 
 import pytest
-
-from apsdm_bluesky.sim import GlobusProcess
 
 from .world import World
 
 
-@pytest.fixture(scope="session")
-def globus_process(tmp_path_factory) -> Iterator[GlobusProcess]:
-    local = tmp_path_factory.getbasetemp()
-    with GlobusProcess(tmp_path_factory.mktemp("globus"), local=local) as process:
-        yield process
-
-
 @pytest.fixture
-def globus(globus_process, monkeypatch) -> Iterator[GlobusProcess]:
-    for name, value in globus_process.environment.items():
-        monkeypatch.setenv(name, value.rstrip("/") + "/")
-    yield globus_process
-    globus_process.reset()
+def globus(globus):
+    yield globus
+    globus.reset()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 
 from apsdm_bluesky.agent import agent_process
-from apsdm_bluesky.archive import Evidence, Ledger, Record, RunEntry, State, manifest_path
-from apsdm_bluesky.archive._events import Resumed
+from apsdm_bluesky.archive import Evidence, Ledger, Record, Resumed, RunEntry, State, manifest_path
 from apsdm_bluesky.sim import GlobusProcess
 from tests.archive.samples import SampleBeamline
-from tests.transfer.globus import config_of
+from tests.globus import config_of
 from tests.waiting import wait_for
 
 PATIENCE_S = 60.0
@@ -88,9 +87,10 @@ class World:
             self.agent.send_signal(signal.SIGCONT)
 
     def resume(self, uid: str = "raw") -> None:
-        """A person has acted."""
+        """A person has acted. The state that was true once is shown again until the agent has looked."""
         with self.ledger() as ledger:
-            ledger.apply(uid, Resumed(), actor="a person")
+            record = ledger.apply(uid, Resumed(), actor="a person")
+        self._claims.add(_claim(record))
 
     # What is seen
 
@@ -107,10 +107,9 @@ class World:
         with self.ledger() as ledger:
             records = {record.uid: record for record in ledger.list()}
         for record in records.values():
-            claim = (record.uid, record.state, str(record.submission_id))
-            if claim not in self._claims:
+            if _claim(record) not in self._claims:
                 self._check(record)
-                self._claims.add(claim)
+                self._claims.add(_claim(record))
         return records
 
     def until(self, state: State, uid: str = "raw", *, reason: str = "") -> Record:
@@ -122,6 +121,17 @@ class World:
             return seen[0] is not None and seen[0].state is state and reason in seen[0].reason
 
         self._wait(reached, lambda: f"bundle {uid} {state} {reason!r}; it is {seen[0]}")
+        return seen[0]
+
+    def until_other_than(self, states: Sequence[State], uid: str = "raw") -> Record:
+        """Wait until the bundle is in none of these states; returns its record."""
+        seen: list[Record | None] = [None]
+
+        def reached() -> bool:
+            seen[0] = self.look().get(uid)
+            return seen[0] is not None and seen[0].state not in states
+
+        self._wait(reached, lambda: f"another state than {states}")
         return seen[0]
 
     def until_run(self, reason: str, uid: str = "raw") -> RunEntry:
@@ -251,6 +261,10 @@ class World:
             self.agent.send_signal(signal.SIGCONT)
         self._stack.close()
         self.sample.session.close()
+
+
+def _claim(record: Record) -> tuple[str, ...]:
+    return record.uid, record.state, str(record.submission_id)
 
 
 def both(tar: str) -> tuple[str, str]:
