@@ -3,6 +3,9 @@
 from hypothesis import HealthCheck, settings
 
 from apsdm_bluesky.sim import isolate_epics
+from tests.globus import globus, globus_process
+
+__all__ = ["globus", "globus_process"]
 
 isolate_epics()
 

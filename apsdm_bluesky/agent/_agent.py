@@ -11,6 +11,7 @@ from apsdm_bluesky.archive import (
     AgentLock,
     ArchivePlaces,
     Archiver,
+    Evidence,
     Ledger,
     Planner,
     Requests,
@@ -23,6 +24,7 @@ from apsdm_bluesky.transfer import Globus, LocalFolder, Transfer
 
 from ._adoption import Adoption
 from ._crew import Crew
+from ._watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -85,12 +87,25 @@ class Agent:
             analysis_timeout_s=config.archive.analysis_timeout_s,
             actor=_ACTOR,
         )
-        steps = Steps(places, requests=requests, transfers=transfers, should_stop=stop.is_set)
+        steps = Steps(
+            places,
+            requests=requests,
+            transfers=transfers,
+            should_stop=stop.is_set,
+            verify=Evidence(config.archive.verify),
+        )
         archiver = Archiver(ledger, steps, actor=_ACTOR)
+        watchdog = Watchdog(ledger, config.archive.stuck_h * 3600)
         crew = Crew(config.archive.parallel)
         stack.callback(crew.close)
         return _Parts(
-            adoption=adoption, requests=requests, planner=planner, ledger=ledger, archiver=archiver, crew=crew
+            adoption=adoption,
+            requests=requests,
+            planner=planner,
+            ledger=ledger,
+            archiver=archiver,
+            watchdog=watchdog,
+            crew=crew,
         )
 
 
@@ -101,6 +116,7 @@ class _Parts:
     planner: Planner
     ledger: Ledger
     archiver: Archiver
+    watchdog: Watchdog
     crew: Crew
 
     def look_once(self) -> None:
@@ -110,6 +126,7 @@ class _Parts:
             self.requests.reconcile()
             self.planner.plan()
             records = self.ledger.list(*WORKING)
+            self.watchdog.look()
         except (StorageError, ServiceError) as error:
             log.warning("%s", error)
             return

@@ -2,6 +2,7 @@
 
 from ._archiver import WORKING, Archiver
 from ._bundle import MANIFEST_SUFFIX, Bundle, Contents, make_bundle, manifest_path
+from ._events import Resumed
 from ._history import TransitionEntry
 from ._ledger import Ledger
 from ._local_copy import LocalCopy
@@ -10,6 +11,7 @@ from ._machine import TABLE, TransitionError, apply, next_instruction
 from ._manifest import decode_manifest, encode_manifest
 from ._member import copy_member
 from ._planner import Planner
+from ._progress import progress_of
 from ._rebuild import Entered, Rebuild, RebuildReport
 from ._record import Evidence, Instruction, Record, State
 from ._requests import Requests
@@ -36,6 +38,7 @@ __all__ = [
     "RebuildReport",
     "Record",
     "Requests",
+    "Resumed",
     "RunEntry",
     "RunFilter",
     "SourceError",
@@ -50,4 +53,5 @@ __all__ = [
     "make_bundle",
     "manifest_path",
     "next_instruction",
+    "progress_of",
 ]

@@ -82,6 +82,7 @@ class Archiver:
 
     def tidy(self) -> None:
         """Remove what a killed agent left of bundles that are verified."""
+        self._steps.tidy()
         for record in self._ledger.list(State.VERIFIED):
             self._remove_local(record)
 

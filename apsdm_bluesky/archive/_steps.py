@@ -28,6 +28,7 @@ from ._events import (
     BundleLost,
     DestinationMissing,
     Event,
+    Md5Told,
     MigratedToTape,
     ReadAccepted,
     ReadBack,
@@ -40,7 +41,8 @@ from ._events import (
     SendRefused,
     Waiting,
 )
-from ._record import Instruction, Record, State
+from ._progress import Stage, progress_of
+from ._record import Evidence, Instruction, Record, State
 from ._requests import Requests
 
 _CHUNK = 4 * 2**20
@@ -85,6 +87,8 @@ class Steps:
         By the name of their collection.
     should_stop
         Asked during long work; when it is true, the work is given up and done again later.
+    verify
+        What VERIFIED is to rest on. Where the destination tells no MD5, the bundle is read back all the same.
     """
 
     def __init__(
@@ -94,11 +98,14 @@ class Steps:
         requests: Requests,
         transfers: Mapping[str, Transfer],
         should_stop: Callable[[], bool],
+        verify: Evidence = Evidence.RESTORED_SHA256,
     ) -> None:
         self._places = places
         self._requests = requests
         self._transfers = transfers
         self._should_stop = should_stop
+        self._verify = verify
+        self._progress = progress_of(places.folder)
         self._bundles = places.folder / "bundles"
         self._readback = places.folder / "readback"
         self._of: Mapping[Instruction, Callable[[Record], Event | None]] = {
@@ -124,21 +131,27 @@ class Steps:
         step = self._of.get(instruction)
         return None if step is None else step(record)
 
+    def tidy(self) -> None:
+        """Forget what a killed agent told of its progress."""
+        self._progress.clear()
+
     def remove_local(self, record: Record) -> None:
         """Remove the tar, a copy of what the raw folder has and the destination proved to have."""
+        self._progress.forget(record.uid)
         self._remove_readback(record)
         self._local(record)[0].unlink(missing_ok=True)
 
     def _bundle(self, record: Record) -> Event | None:
         runs = [self._requests.run(uid) for uid in record.runs]
-        bundle = make_bundle(
-            runs,
-            folder=self._bundles,
-            destination=_destination(self._places.prefix, record, runs[0]),
-            collection=record.collection,
-            contents=self._places.contents(record),
-            progress=self._progress,
-        )
+        with self._progress.of(record.uid, "bundling") as advance:
+            bundle = make_bundle(
+                runs,
+                folder=self._bundles,
+                destination=_destination(self._places.prefix, record, runs[0]),
+                collection=record.collection,
+                contents=self._places.contents(record),
+                progress=self._counted(advance),
+            )
         return Bundled(
             destination=bundle.manifest.path,
             size=bundle.manifest.size,
@@ -165,7 +178,7 @@ class Steps:
         if report.status is TaskStatus.FAILED:
             kind = SendRefused if report.needs_person else SendFailed
             return kind(reason=report.detail)
-        return _told(record, report)
+        return self._moving(record, report, "sending")
 
     def _look(self, record: Record) -> Event:
         """What a task brought to the destination, whatever the task says."""
@@ -188,8 +201,15 @@ class Steps:
         transfer = self._transfer(record)
         if record.state is State.COPIED and transfer.residency(found[0].path) is Residency.ON_TAPE:
             return MigratedToTape()
+        if self._verify is Evidence.DESTINATION_MD5 and (md5 := self._destination_md5(record, found[0])):
+            return Md5Told(found_md5=md5)
         self._remove_readback(record)
         return ReadPrepared(read_submission_id=transfer.new_submission_id())
+
+    def _destination_md5(self, record: Record, tar: RemoteFile) -> str | None:
+        """The tar's MD5 as the destination computed it; None where it tells none."""
+        report = self._transfer(record).status(str(record.task_id))
+        return record.md5 if report is not None and report.md5_checked else tar.md5
 
     def _read(self, record: Record) -> Event:
         task_id = self._submit(record, Direction.FETCH, str(record.read_submission_id), self._back(record))
@@ -203,11 +223,13 @@ class Steps:
             kind = ReadRefused if report.needs_person else ReadFailed
             return kind(reason=report.detail)
         if report.status is not TaskStatus.SUCCEEDED:
-            return _told(record, report)
+            return self._moving(record, report, "reading back")
         tar, manifest = self._back(record)
         if not (tar.is_file() and manifest.is_file()):
             return ReadFailed(reason=f"{tar}: was read back, but is gone; read again")
-        return ReadBack(found_sha256=self._sha256(tar), found_manifest_sha256=self._sha256(manifest))
+        with self._progress.of(record.uid, "hashing", record.size) as advance:
+            digests = [self._sha256(path, self._counted(advance)) for path in (tar, manifest)]
+        return ReadBack(found_sha256=digests[0], found_manifest_sha256=digests[1])
 
     def _transfer(self, record: Record) -> Transfer:
         transfer = self._transfers.get(record.collection)
@@ -250,17 +272,28 @@ class Steps:
         if folder.exists():
             shutil.rmtree(folder)
 
-    def _sha256(self, path: Path) -> str:
+    def _sha256(self, path: Path, progress: Callable[[int], None]) -> str:
         digest = hashlib.sha256()
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
-                self._progress(len(chunk))
+                progress(len(chunk))
         return digest.hexdigest()
 
-    def _progress(self, _: int) -> None:
-        if self._should_stop():
-            raise StoppedError
+    def _counted(self, advance: Callable[[int], None]) -> Callable[[int], None]:
+        """Tells of each piece of work, and ends it where the process is to end."""
+
+        def progress(count: int) -> None:
+            if self._should_stop():
+                raise StoppedError
+            advance(count)
+
+        return progress
+
+    def _moving(self, record: Record, report: TaskReport, doing: str) -> Event | None:
+        """Tell of a task that goes on."""
+        self._progress.tell(record.uid, Stage(doing=doing, done=report.bytes_done, total=record.size))
+        return _told(record, report)
 
 
 def _destination(prefix: str, record: Record, run: RunFile) -> str:

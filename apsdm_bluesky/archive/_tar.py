@@ -9,9 +9,10 @@ from typing import BinaryIO, Self
 
 from apsdm_bluesky.model import BundleMember
 
+from ._digest import Digester
 from ._sources import SourceFile
 
-_CHUNK = 4 * 2**20
+_CHUNK = 2**20
 
 
 class SourceChangedError(Exception):
@@ -30,8 +31,8 @@ class TarWriter:
     def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
         self._file = path.open("xb")
         self._progress = progress
-        self._sha256 = hashlib.sha256()
-        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._sha256, self._md5, self._member = Digester("sha256"), Digester("md5"), Digester("sha256")
+        self._gathered = bytearray()
         self.size = 0
 
     def __enter__(self) -> Self:
@@ -39,15 +40,17 @@ class TarWriter:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+        for digester in (self._sha256, self._md5, self._member):
+            digester.close()
 
     @property
     def sha256(self) -> str:
-        """Of all that was written so far."""
+        """Of the whole tar, once it is finished."""
         return self._sha256.hexdigest()
 
     @property
     def md5(self) -> str:
-        """Of all that was written so far."""
+        """Of the whole tar, once it is finished."""
         return self._md5.hexdigest()
 
     def add(self, source: SourceFile) -> BundleMember:
@@ -80,31 +83,51 @@ class TarWriter:
         """Append the end mark and bring the file to the disk."""
         self._write(bytes(2 * tarfile.BLOCKSIZE))
         self._pad(tarfile.RECORDSIZE)
+        self._hand_over()
         self._file.flush()
         os.fsync(self._file.fileno())
 
     def _copy(self, source: SourceFile) -> str:
-        digest = hashlib.sha256()
+        self._member.start()
         left = source.size
         with _open(source) as file:
             while left:
                 chunk = file.read(min(_CHUNK, left))
                 if not chunk:
                     raise SourceChangedError(f"{source.path}: became shorter while it was bundled")
-                digest.update(chunk)
+                if len(chunk) == source.size:  # hashed sooner than handed to a thread
+                    self._write(chunk)
+                    self._progress(len(chunk))
+                    return hashlib.sha256(chunk).hexdigest()
+                self._member.update(chunk)
                 self._write(chunk)
                 self._progress(len(chunk))
                 left -= len(chunk)
-        return digest.hexdigest()
+        return self._member.hexdigest()
 
     def _pad(self, block: int) -> None:
         self._write(bytes(-self.size % block))
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)
+        self.size += len(data)
+        if len(data) < _CHUNK:  # headers and small files: many in a piece
+            self._gathered += data
+            if len(self._gathered) < _CHUNK:
+                return
+            data = b""
+        self._hand_over()
+        if data:
+            self._hash(data)
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            self._hash(bytes(self._gathered))
+            self._gathered.clear()
+
+    def _hash(self, data: bytes) -> None:
         self._sha256.update(data)
         self._md5.update(data)
-        self.size += len(data)
 
 
 def _open(source: SourceFile) -> BinaryIO:

@@ -1,5 +1,6 @@
 """`apsdm demo` and `apsdm replay`: one run through everything, simulated frames or real ones."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,10 @@ def demo(
     rate: Annotated[float, typer.Option(min=0.1, help="Frames a second.")] = 500.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the simulated sample.")] = 1,
     keep_open: Annotated[bool, typer.Option("--keep-open", help="Keep the server until Ctrl-C.")] = False,
+    globus_sim: Annotated[
+        bool,
+        typer.Option("--globus-sim", help="Archive through a stand-in for Globus, with a simulated tape."),
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,14 +47,19 @@ def demo(
     log_to_file(config.folders)
     from ._end_to_end import end_to_end
 
-    end_to_end(
-        config,
-        frames=frames,
-        rate=rate,
-        as_json=as_json,
-        keep_open=keep_open,
-        md={"sample": "simulated diffusing particles", "purpose": "demo"},
-    )
+    with ExitStack() as stack:
+        if globus_sim:
+            from ._globus_sim import simulated_globus
+
+            config = stack.enter_context(simulated_globus(config))
+        end_to_end(
+            config,
+            frames=frames,
+            rate=rate,
+            as_json=as_json,
+            keep_open=keep_open,
+            md={"sample": "simulated diffusing particles", "purpose": "demo"},
+        )
 
 
 def replay(

@@ -48,7 +48,13 @@ def agent(
         print(json.dumps(found))
         return
     counts = ", ".join(f"{number} {state}" for state, number in found["counts"].items()) or "nothing yet"
-    print(f"agent {'running' if found['running'] else 'not running'}; archive: {counts}")
+    print(f"agent {'running, ' + found['running'] if found['running'] else 'not running'}; archive: {counts}")
+    for bundle in found["bundles"]:
+        if bundle["reason"]:
+            whose = " (needs a person)" if bundle["needs_person"] else ""
+            print(f"  {bundle['uid'][:20]:20} {bundle['state']}{whose}: {bundle['reason']}")
+    for text in found["stuck"]:
+        print(f"  stuck: {text}")
 
 
 def up(config: ConfigOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:

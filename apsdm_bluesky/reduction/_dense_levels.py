@@ -79,6 +79,25 @@ class DenseLevels:
             total = self.state.total[level]
             total += counts.reshape(-1, TILE) + old - new
 
+    def note_first(self, levels: int, counts_before: Callable[[int], NDArray[np.uint32]]) -> None:
+        """Note the first frames of the lowest levels, which have no earlier partner: they were adopted.
+
+        Parameters
+        ----------
+        counts_before
+            Of a frame, gives the counts of all before it, (npix,); it is asked for later and later ones.
+        """
+        rows: dict[int, list[int]] = {}
+        for level in range(levels):
+            clock = self.clocks[level]
+            for row, lag in enumerate(clock.lags.tolist(), clock.row):
+                rows.setdefault(min(lag, clock.next) << level, []).append(row)
+        counts = np.zeros(self.places, np.uint32)
+        for frame in sorted(rows):
+            counts[: self._npix] = counts_before(frame)
+            for unit, j in (divmod(row, self._delays_per_level) for row in rows[frame]):
+                self.state.no_earlier[unit, :, j] = counts.reshape(-1, TILE)
+
     def _adopt_rows(self, level: int, rows: NDArray[np.uint32]) -> None:
         state, runs = self.state, self._of_rows
         rows.flags.writeable = False
@@ -89,14 +108,16 @@ class DenseLevels:
         found = [np.zeros((self._tiles, TILE), np.uint32)]
         for level in range(levels - 1):
             odd = self.clocks[level].next % 2
-            found.append(found[-1] + self._history(level)[:, -1] if odd else found[-1])
+            found.append(found[-1] + self._history(level, 1)[:, 0] if odd else found[-1])
         return found
 
-    def _history(self, level: int) -> NDArray[np.uint32]:
-        """A level's last frames, (tiles, 2d, TILE)."""
-        state = self.state
+    def _history(self, level: int, rows: int) -> NDArray[np.uint32]:
+        """A level's last frames, (tiles, rows, TILE)."""
+        state, last = self.state, slice(2 * self._delays_per_level - rows, None)
         is_wide = (state.peak[level] > NARROW)[:, np.newaxis, np.newaxis]
-        history: NDArray[np.uint32] = np.where(is_wide, state.wide[level], state.narrow[level])
+        history: NDArray[np.uint32] = np.where(
+            is_wide, state.wide[level, :, last], state.narrow[level, :, last]
+        )
         return history
 
     def _run(self, task: Callable[[int, int], None]) -> None:
@@ -127,12 +148,14 @@ class DenseLevels:
         """Shape (npix,): the counts of each pixel."""
         return self._in_order(self.state.total[0]).astype(np.uint64)
 
-    def lag_sums(self, level: int, row: int, extra: NDArray[np.uint64]) -> tuple[NDArray[np.float64], ...]:
+    def lag_sums(
+        self, level: int, row: int, extra: NDArray[np.unsignedinteger]
+    ) -> tuple[NDArray[np.float64], ...]:
         """Sums of x_n x_(n+lag), of x_n and of x_(n+lag), shape (npix,): x are the level's sums of frames."""
         state, d = self.state, self._delays_per_level
         lag = int(self.clocks[level].lags[row if level == 0 else row % d])
         unit, j = divmod(row, d)
-        tail = self._history(level)[:, 2 * d - lag :].sum(axis=1, dtype=np.uint32)
+        tail = self._history(level, lag).sum(axis=1, dtype=np.uint32)
         total = state.total[level]
         products = state.low[unit, :, j] + state.high[unit, :, j]
         if row < len(extra):

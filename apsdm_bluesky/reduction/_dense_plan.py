@@ -72,7 +72,8 @@ class Clock:
         self.next = 0
         # Of the last slots, whether they came.
         self.came = np.zeros(2 * delays_per_level, np.bool_)
-        self._row = 0 if level == 0 else (level + 1) * delays_per_level
+        # Of the first lag's sums.
+        self.row = 0 if level == 0 else (level + 1) * delays_per_level
 
     def positions(self, slots: Slots) -> NDArray[np.int64]:
         """Positions of frames that come next."""
@@ -80,10 +81,10 @@ class Clock:
         return len(self.came) - 1 + np.cumsum(np.minimum(missing, len(self.came)) + 1)
 
     def skip_to(self, slot: int) -> None:
-        """Frames up to this slot have come elsewhere, without a gap, as had those in the history."""
-        self.pairs += slot - self.next
+        """Frames up to this slot have come elsewhere, without a gap, and so had those that they meet."""
+        self.pairs += np.maximum(slot - np.maximum(self.next, self.lags), 0)
         self.next = slot
-        self.came[:] = True
+        self.came[max(len(self.came) - slot, 0) :] = True
 
     def tick(self, slots: Slots) -> tuple[NDArray[np.int64], "_Found", Slots, NDArray[np.int64]]:
         """Take frames.
@@ -109,7 +110,7 @@ class Clock:
     def _entries(self, at: NDArray[np.int64], which: NDArray[np.bool_], *, shift: bool) -> NDArray[np.int64]:
         lag, number = np.nonzero(which)
         positions = at[number] - self.lags[lag] if shift else at[number]
-        return np.stack([positions, lag + self._row], axis=1)
+        return np.stack([positions, lag + self.row], axis=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

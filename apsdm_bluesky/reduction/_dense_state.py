@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from ._dense_loops import TILE
 
+# Pixels this near to each other mostly share a cache line, or lie in neighbouring ones.
+_NEAR = 64
+
 
 class State(NamedTuple):
     """All that is kept of the frames so far, tile by tile.
@@ -73,21 +76,38 @@ class Runs(NamedTuple):
         Shape (runs,): first place in the row of counts, number of pixels, place in the tile.
     offsets
         Shape (tiles + 1,): each tile's first run.
+    near_begin, near_end, near_offsets
+        Shapes (n,), (n,), (tiles + 1,): stretches of the row that hold a tile's runs, to be fetched from
+        memory. Runs that are near each other share one.
     """
 
     begin: NDArray[np.int64]
     length: NDArray[np.int64]
     place: NDArray[np.int64]
     offsets: NDArray[np.int64]
+    near_begin: NDArray[np.int64]
+    near_end: NDArray[np.int64]
+    near_offsets: NDArray[np.int64]
 
 
 def runs_of(pixels: NDArray[np.int64]) -> Runs:
     """The runs of pixels (npix,), increasing."""
-    column = np.arange(len(pixels))
-    starts = np.flatnonzero((np.diff(pixels, prepend=-2) != 1) | (column % TILE == 0))
+    starts, offsets = _stretches(pixels, 1)
+    near, near_offsets = _stretches(pixels, _NEAR)
     return Runs(
         begin=pixels[starts],
         length=np.diff(starts, append=len(pixels)),
         place=starts % TILE,
-        offsets=np.searchsorted(starts, np.arange(0, len(pixels) + TILE, TILE)).astype(np.int64),
+        offsets=offsets,
+        near_begin=pixels[near],
+        near_end=pixels[np.append(near, len(pixels))[1:] - 1] + 1,
+        near_offsets=near_offsets,
     )
+
+
+def _stretches(pixels: NDArray[np.int64], step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where a tile begins, or a pixel lies more than `step` after the one before; and each tile's first."""
+    column = np.arange(len(pixels))
+    far = np.diff(pixels, prepend=0) > step
+    starts = np.flatnonzero(far | (column % TILE == 0))
+    return starts, np.searchsorted(starts, np.arange(0, len(pixels) + TILE, TILE)).astype(np.int64)

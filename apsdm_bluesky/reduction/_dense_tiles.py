@@ -21,6 +21,11 @@ from ._dense_loops import (
 )
 from ._dense_plan import UNROLLED, Plan
 from ._dense_state import Runs, State
+from ._prefetch import LINE, prefetch
+
+# A tile's part of a frame is short and far from that of the next one: the processor does not see by itself
+# which comes next. It is told so many frames before.
+AHEAD = 8
 
 
 class Lags(NamedTuple):
@@ -73,6 +78,16 @@ new_scratch: Any = njit(cache=True, nogil=True)(_new_scratch)
 sources_of: Any = njit(cache=True, nogil=True)(_sources_of)
 
 
+def _fetch(counts: NDArray[Any], runs: Runs, tile: int) -> None:
+    """Have a tile's counts of a frame (places,) brought to the cache."""
+    for near in range(runs.near_offsets[tile], runs.near_offsets[tile + 1]):
+        for place in range(runs.near_begin[near], runs.near_end[near], LINE // counts.itemsize):
+            prefetch(counts, place)
+
+
+fetch: Any = njit(cache=True, nogil=True)(_fetch)
+
+
 def _load(
     frames: NDArray[Any], sources: NDArray[np.int64], runs: Runs, tile: int, rows: Rows, at: int
 ) -> None:
@@ -80,16 +95,19 @@ def _load(
     begin, end = runs.offsets[tile], runs.offsets[tile + 1]
     full = runs.place[end - 1] + runs.length[end - 1] == TILE
     for i in range(len(sources)):
-        row = rows[(at + i) * TILE : (at + i + 1) * TILE]
+        if i + AHEAD < len(sources) and sources[i + AHEAD] >= 0:
+            fetch(frames[sources[i + AHEAD]], runs, tile)
+        row = np.uintp(at + i) * np.uintp(TILE)
         if sources[i] < 0 or not full:
-            row[:] = 0
+            for p in range(TILE):
+                rows[row + np.uintp(p)] = 0
         if sources[i] < 0:
             continue
+        counts = frames[sources[i]]
         for run in range(begin, end):
-            first, n, place = runs.begin[run], runs.length[run], runs.place[run]
-            counts, out = frames[sources[i], first : first + n], row[place : place + n]
-            for p in range(n):
-                out[p] = counts[p]
+            first, place = np.uintp(runs.begin[run]), row + np.uintp(runs.place[run])
+            for p in range(runs.length[run]):
+                rows[place + np.uintp(p)] = counts[first + np.uintp(p)]
 
 
 load: Any = njit(cache=True, nogil=True)(_load)

@@ -68,11 +68,16 @@ class EventLevels:
         """Shape (npix,): each pixel's counts in the frames that were pushed."""
         return np.concatenate([tile.totals for tile in self._tiles])
 
-    def add_products_to(self, level: int, out: NDArray[np.uint64]) -> None:
-        """Add the level's sums of products to out, shape (nlags, npix)."""
+    def products(self, places: int) -> Rows:
+        """The sums of products, shape (lags of all levels, places): those of the pixels come first.
+
+        They are uint32, or uint64 where that is not enough.
+        """
         self._settle()
-        slots = slice(*self._table.first_slot[level : level + 2])
-        self._run(lambda tile, _: self._tiles[tile].add_products_to(out, slots))
+        dtype = np.uint64 if any(tile.is_wide for tile in self._tiles) else np.uint32
+        out = np.zeros((self._table.none, places), dtype)
+        self._run(lambda tile, _: self._tiles[tile].read_products(out))
+        return out
 
     def last_rows(self, level: int, most: int) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
         """The stretch's last complete frames of a low level, `most` of them at most, as far as `reach` goes.

@@ -114,11 +114,16 @@ class Tile:
         products = self._products if self._wide is None else self._wide
         self._add((self._open_from(stop, scratch), len(self.kept)), open_slots, -1, products, scratch)
 
-    def add_products_to(self, out: NDArray[np.uint64], slots: slice) -> None:
-        """Add the product sums of the slots to out (nslots, npix)."""
+    @property
+    def is_wide(self) -> bool:
+        """Whether its sums of products need 64 bits."""
+        return self._wide is not None
+
+    def read_products(self, out: Rows) -> None:
+        """Write the sums of products, (slots, npix) of all tiles."""
+        shape, slots = (self._table.none + 1, self.end - self.begin), slice(self._table.none)
         out = out[:, self.begin : self.end]
-        shape = self._table.none + 1, self.end - self.begin
-        out += self._products.reshape(shape)[slots]
+        out[:] = self._products.reshape(shape)[slots]
         if self._wide is not None:
             out += self._wide.reshape(shape)[slots]
 

@@ -206,7 +206,9 @@ def _pixel_groups(
     sizes = np.bincount(dynamic, minlength=len(qmap.q))
     number = np.minimum(groups, sizes // MIN_GROUP_PIXELS)
     number[number < 2] = 0
-    order = np.lexsort((azimuth, dynamic))
+    # By bin, then azimuth: one after the other, as `lexsort` takes twice as long.
+    order = np.argsort(azimuth, kind="stable")
+    order = order[np.argsort(dynamic[order].astype(np.min_scalar_type(len(qmap.q))), kind="stable")]
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order)) - (np.cumsum(sizes) - sizes)[dynamic[order]]
     return rank * number[dynamic] // sizes[dynamic], number

@@ -61,7 +61,7 @@ def zero_sums(rows: int, cells: Cells) -> CellSums:
 
 def _take_lag(
     state: State,
-    extra: NDArray[np.uint64],
+    extra: NDArray[np.unsignedinteger],
     tile: int,
     row: int,
     pairs: int,
@@ -135,7 +135,7 @@ add_to_cells: Any = njit(cache=True, nogil=True)(_add_to_cells)
 
 def _sum_unit(
     state: State,
-    extra: NDArray[np.uint64],
+    extra: NDArray[np.unsignedinteger],
     unit: int,
     lag: int,
     pairs: NDArray[np.int64],
@@ -166,7 +166,7 @@ sum_unit: Any = njit(cache=True, nogil=True)(_sum_unit)
 
 def read_sums(
     state: State,
-    extra: NDArray[np.uint64],
+    extra: NDArray[np.unsignedinteger],
     pairs: Sequence[NDArray[np.int64]],
     first_lag: int,
     cells: Cells,

@@ -13,6 +13,7 @@ from ._dense_frames import spread_events, unsigned_chunks
 from ._dense_levels import CHUNK, DenseLevels
 from ._event_gather import EventGather
 from ._event_levels import EventLevels
+from ._kernels import scatter
 from ._scheme import level_lags
 from ._sparsify import words_of
 from ._workers import Workers
@@ -43,8 +44,8 @@ class Levels:
 
     Events of frames without a gap, few enough, go through the low levels as events (`EventLevels`); anything
     else goes through all levels with all pixels (`DenseLevels`). The change is possible wherever the last
-    frames that still find partners are known as events: their sums over all frames are the same, and so is
-    every result, bit for bit.
+    frames that still find partners are known as events, and where no frame came before: their sums over all
+    frames are the same, and so is every result, bit for bit.
 
     Parameters
     ----------
@@ -73,6 +74,8 @@ class Levels:
         self._gather = EventGather(BLOCK)
         # The last frames as events, when they came without a gap and `_sparse` is False.
         self._kept: list[tuple[NDArray[np.uint64], NDArray[np.int64]]] = []
+        # The first frames as events, which find no earlier partner, until the dense levels know of them.
+        self._first: list[tuple[NDArray[np.uint64], NDArray[np.int64]]] = []
         # Of the last time when the dense levels knew all: each pixel's counts that came as events.
         self._known_totals = np.zeros(len(pixels), np.uint32)
 
@@ -140,6 +143,8 @@ class Levels:
             n = self._enter(slots, words, offsets)
             slots, offsets = slots[n:], offsets[n:]
         if len(slots) and self._events is not None:
+            if slots[0] < self._first_frames:
+                self._first.append(_copied(words, offsets[: self._first_frames - int(slots[0]) + 1]))
             level_slots, rows = self._events.push(int(slots[0]), words, offsets)
             self.dense.push_rows(LOW_LEVELS, level_slots, rows)
             self._next = int(slots[-1]) + 1
@@ -151,19 +156,22 @@ class Levels:
         """Change to events as soon as the frames before are known as such; how many were taken till then."""
         events = self._events or self._new_events()
         known = sum(len(of_kept) - 1 for _, of_kept in self._kept)
-        n = min(max(events.reach - known, 0), len(slots))
+        needed = events.reach if slots[0] else 0
+        n = min(max(needed - known, 0), len(slots))
         if n:
             self._spread(slots[:n], words, offsets[: n + 1])
-            self._keep(words, offsets[: n + 1])
-        if known + n >= events.reach:
+            self._kept.append(_copied(words, offsets[: n + 1]))
+        if known + n >= needed:
             events.start_from(self._next, *_joined(self._kept))
             self._events, self._sparse = events, True
             self._known_totals = events.totals()
             self._kept.clear()
         return n
 
-    def _keep(self, words: NDArray[np.uint64], offsets: NDArray[np.int64]) -> None:
-        self._kept.append((words[offsets[0] : offsets[-1]].copy(), offsets - offsets[0]))
+    @property
+    def _first_frames(self) -> int:
+        """How many frames at the beginning may lack a partner in a low level."""
+        return 2 * self._delays_per_level << LOW_LEVELS - 1
 
     def _new_events(self) -> EventLevels:
         lags = [level_lags(level, self._delays_per_level, self._first_lag) for level in range(LOW_LEVELS)]
@@ -179,6 +187,7 @@ class Levels:
     def _leave(self) -> None:
         """Change to dense frames."""
         self._update_dense()
+        self._first.clear()
         self._sparse = False
 
     def update(self) -> None:
@@ -192,18 +201,28 @@ class Levels:
         totals = self._events.totals()
         self.dense.adopt(self._next, self._events.last_rows, LOW_LEVELS, totals - self._known_totals)
         self._known_totals = totals
+        if self._first:
+            self._note_first()
 
-    def event_products(self) -> NDArray[np.uint64]:
-        """Shape (rows, n): the sums of products that the event levels hold, for the rows that they have."""
+    def _note_first(self) -> None:
+        words, offsets = _joined(self._first)
+        counts, known = np.zeros(len(self._pixels), np.uint32), 0
+
+        def counts_before(frame: int) -> NDArray[np.uint32]:
+            nonlocal known
+            scatter(words, offsets[[known, frame]], self._places, counts[np.newaxis], np.iinfo(np.uint32).max)
+            known = frame
+            return counts
+
+        self.dense.note_first(LOW_LEVELS, counts_before)
+        if self._next >= self._first_frames:
+            self._first.clear()
+
+    def event_products(self) -> NDArray[np.unsignedinteger]:
+        """Shape (n, places): the sums of products that the event levels hold, of the first n rows of sums."""
         if self._events is None:
-            return np.zeros((0, 0), np.uint64)
-        d = self._delays_per_level
-        products = np.zeros(((LOW_LEVELS + 1) * d, self.dense.places), np.uint64)
-        for level in range(LOW_LEVELS):
-            first = 0 if level == 0 else (level + 1) * d
-            rows = products[first : (level + 2) * d, : len(self._pixels)]
-            self._events.add_products_to(level, rows)
-        return products
+            return np.zeros((0, 0), np.uint32)
+        return self._events.products(self.dense.places)
 
 
 def _runs(slots: Slots) -> Iterator[tuple[int, int]]:
@@ -219,9 +238,16 @@ def _runs(slots: Slots) -> Iterator[tuple[int, int]]:
         yield done, len(slots)
 
 
+def _copied(
+    words: NDArray[np.uint64], offsets: NDArray[np.int64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    return words[offsets[0] : offsets[-1]].copy(), offsets - offsets[0]
+
+
 def _joined(
     parts: list[tuple[NDArray[np.uint64], NDArray[np.int64]]],
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     ends = np.cumsum([0, *(len(words) for words, _ in parts)])
     offsets = [offsets[1:] + begin for (_, offsets), begin in zip(parts, ends[:-1], strict=True)]
-    return np.concatenate([words for words, _ in parts]), np.concatenate([[0], *offsets]).astype(np.int64)
+    words = np.concatenate([np.zeros(0, np.uint64), *(words for words, _ in parts)])
+    return words, np.concatenate([[0], *offsets]).astype(np.int64)

@@ -102,6 +102,8 @@ class Globus:
         record = self._post(record)
         if record.report is not None:
             return record.report
+        if record.stage is Stage.PUBLISH:
+            return self._settle(record)
         task = self._service.task(str(record.task_id))
         if task is None:
             return None
@@ -175,7 +177,7 @@ class Globus:
 
     def _post(self, record: GlobusRecord) -> GlobusRecord:
         """Have Globus make the stage's task, unless it is known to have one."""
-        if record.stage is Stage.ENDED or record.task_id is not None:
+        if record.stage in (Stage.PUBLISH, Stage.ENDED) or record.task_id is not None:
             return record
         try:
             task_id = self._service.submit(transfer_data(self._config, self._ends, record))
@@ -191,13 +193,19 @@ class Globus:
         )
 
     def _settle(self, record: GlobusRecord) -> TaskReport:
-        """The stage's task SUCCEEDED: see that it is true, and go on."""
+        """The stage's task SUCCEEDED: see that it is true, and go on.
+
+        That the parts were seen is recorded before the first is renamed: only then may one be missing.
+        """
         try:
             if record.stage is Stage.COMPARE:
                 self._ends.compare(record)
                 if len(record.standing) < len(record.request.items):
                     return self._move_rest(record)
             elif record.request.direction is Direction.SEND:
+                if record.stage is Stage.MOVE:
+                    self._ends.see_parts(record)
+                    record = self._records.write(replace(record, stage=Stage.PUBLISH))
                 self._ends.publish_remote(record)
             else:
                 self._ends.publish_local(record)
@@ -211,7 +219,9 @@ class Globus:
         """What stands at the destination is the same: send what does not."""
         submission_id = self._service.new_submission_id()
         record = replace(record, stage=Stage.MOVE, submission_id=submission_id, task_id=None)
-        record = self._post(self._records.write(record))
+        self._records.write(record)
+        self._ends.remove_local_parts(record)
+        record = self._post(record)
         return TaskReport(task_id=_id(record), status=TaskStatus.ACTIVE)
 
     def _give_up(self, record: GlobusRecord, reason: str) -> GlobusRecord:
@@ -228,13 +238,13 @@ class Globus:
             detail, needs_person = record.verdict, record.verdict_needs_person
         else:
             detail = self._of(record, detail)
-        self._ends.remove_local_parts(record)
         return self._end(record, TaskStatus.FAILED, detail, needs_person=needs_person)
 
     def _end(
         self, record: GlobusRecord, status: TaskStatus, detail: str = "", *, needs_person: bool = False
     ) -> TaskReport:
         report = self._records.write(_ended(record, status, detail, needs_person=needs_person)).report
+        self._ends.remove_local_parts(record)
         if report is None:
             raise ServiceError(f"task {_id(record)} has no report")
         return report
@@ -252,8 +262,14 @@ def _id(record: GlobusRecord) -> str:
 
 
 def _ended(record: GlobusRecord, status: TaskStatus, detail: str, *, needs_person: bool) -> GlobusRecord:
-    done = sum(record.sizes) if status is TaskStatus.SUCCEEDED else 0
+    succeeded = status is TaskStatus.SUCCEEDED
     report = TaskReport(
-        task_id=_id(record), status=status, detail=detail, needs_person=needs_person, bytes_done=done
+        task_id=_id(record),
+        status=status,
+        detail=detail,
+        needs_person=needs_person,
+        bytes_done=sum(record.sizes) if succeeded else 0,
+        # `verify_checksum` with an external MD5; what stood there already was compared byte for byte.
+        md5_checked=succeeded and record.request.direction is Direction.SEND,
     )
     return replace(record, stage=Stage.ENDED, report=report)

@@ -99,26 +99,24 @@ class Ends:
                 raise UnfitError(f"{part}: Globus delivered nothing for the comparison; fetched again")
             if not same_content(item.local, part):
                 raise ContentError(_taken(item.remote, item.local, "other content"))
-        self.remove_local_parts(record)
+
+    def see_parts(self, record: GlobusRecord) -> None:
+        """Raise `UnfitError` unless every part is at the destination in full."""
+        for number in record.moved:
+            name, size = record.request.items[number].remote, record.sizes[number]
+            found = self._part_size(record, number)
+            if found != size:
+                reason = f"Globus says SUCCEEDED, but {found or 0} of {size} bytes came"
+                raise UnfitError(f"{name}: {reason}; sent again")
 
     def publish_remote(self, record: GlobusRecord) -> None:
-        """Rename the parts at the destination, once all of them are there in full."""
-        waiting = [number for number in record.moved if not self._is_published(record, number)]
-        for number in waiting:
-            self._rename(record.request.items[number], record.parts[number], record.sizes[number])
-
-    def _rename(self, item: TransferItem, part: str, size: int) -> None:
-        if self.remote_size(item.remote) is not None:  # whatever the collection does about it by itself
-            raise UnfitError(f"{item.remote}: came to exist meanwhile; compared in the next attempt")
-        try:
-            self._service.rename(self._config.collection, part, self.remote(item.remote))
-        except ExistsError as error:
-            raise UnfitError(
-                f"{item.remote}: came to exist meanwhile; compared in the next attempt"
-            ) from error
-        except MissingError as error:
-            if self.remote_size(item.remote) != size:
-                raise UnfitError(f"{item.remote}: its part is gone; sent again") from error
+        """Rename the parts at the destination; a missing one was renamed by a process that died then."""
+        for number in record.moved:
+            item, size = record.request.items[number], record.sizes[number]
+            if self._part_size(record, number) is not None:
+                self._rename(item, record.parts[number], size)
+            elif self.remote_size(item.remote) != size:
+                raise UnfitError(f"{item.remote}: its part is gone; sent again")
 
     def publish_local(self, record: GlobusRecord) -> None:
         """Give the parts their names on this machine."""
@@ -137,19 +135,20 @@ class Ends:
         for number in range(len(record.request.items)):
             self.local_part(record.request, number).unlink(missing_ok=True)
 
-    def _is_published(self, record: GlobusRecord, number: int) -> bool:
-        """Whether a killed process has renamed the part; `UnfitError` where it is not what it should be."""
-        item, size = record.request.items[number], record.sizes[number]
-        found = self._service.stat(self._config.collection, record.parts[number])
-        if found is None:
-            if self.remote_size(item.remote) == size:
-                return True
-            raise UnfitError(f"{item.remote}: Globus says SUCCEEDED, but its part is not there; sent again")
-        if found != size:
-            raise UnfitError(
-                f"{item.remote}: Globus says SUCCEEDED, but {found} of {size} bytes came; sent again"
-            )
-        return False
+    def _part_size(self, record: GlobusRecord, number: int) -> int | None:
+        return self._service.stat(self._config.collection, record.parts[number])
+
+    def _rename(self, item: TransferItem, part: str, size: int) -> None:
+        taken = f"{item.remote}: came to exist meanwhile; compared in the next attempt"
+        if self.remote_size(item.remote) is not None:  # whatever the collection does about it by itself
+            raise UnfitError(taken)
+        try:
+            self._service.rename(self._config.collection, part, self.remote(item.remote))
+        except ExistsError as error:
+            raise UnfitError(taken) from error
+        except MissingError as error:
+            if self.remote_size(item.remote) != size:
+                raise UnfitError(f"{item.remote}: its part is gone; sent again") from error
 
     def _tag(self, item: TransferItem) -> str:
         """Of this very content: no other state of the source, and no other machine, writes this part."""

@@ -16,7 +16,7 @@ SECRET_VARIABLE = "APSDM_GLOBUS_SECRET"  # noqa: S105  a name, not a secret
 LOGIN_COMMAND = "apsdm login"
 
 # One short retry: the caller's thread serves every record, and `Patience` knows when to come back.
-_HTTP_TIMEOUT_S = 20.0
+_HTTP_TIMEOUT_S = (5.0, 60.0)  # to connect, and to answer: a tape store takes its time
 _RETRIES = 1
 _LONGEST_SLEEP_S = 1.0
 
@@ -59,8 +59,7 @@ def open_client(
     """The application and its client; tokens lie in `folder`, readable by this account alone.
 
     A user's consents are asked for with the login (`logs_in`) only. Later Globus tells where one is missing:
-    to
-    look them up with each start would be one more service that must answer.
+    to look them up with each start would be one more service that must answer.
 
     Raises
     ------

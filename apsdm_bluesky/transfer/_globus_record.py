@@ -22,6 +22,8 @@ class Stage(StrEnum):
     """Fetches what stands at the destination under the final names, for a comparison with what is sent."""
     MOVE = "move"
     """Moves files to their part names."""
+    PUBLISH = "publish"
+    """No task: all parts were seen in full at the destination, they are renamed."""
     ENDED = "ended"
 
 

@@ -76,6 +76,8 @@ class TaskReport:
         A person must act before the task, or another one for the same files, can succeed.
     bytes_done
         Bytes delivered so far; for progress only.
+    md5_checked
+        The destination computed the MD5 of each file that one was announced for, and found it.
     """
 
     task_id: str
@@ -83,6 +85,7 @@ class TaskReport:
     detail: str = ""
     needs_person: bool = False
     bytes_done: int = 0
+    md5_checked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,8 @@ class SampleBeamline:
         self.config = BeamlineConfig(home=home, name="test", archive=ArchiveConfig(**archive))
         self.folders = self.config.folders
         self.session = Spool(self.folders.spool).open_session()
-        self._callbacks = (CatalogWriter(self.session, None), GlobusArchiver(self.session))
+        archiver = GlobusArchiver(self.session, collection=self.config.archive.collection)
+        self._callbacks = (CatalogWriter(self.session, None), archiver)
 
     def emit(self, name: str, /, **doc: Any) -> None:
         for callback in self._callbacks:

@@ -305,3 +305,67 @@ def test_unreadable_readback_is_read_again(sample, driver):
 def _read_task(driver):
     record = driver.ledger.get("raw")
     return record and record.read_task_id
+
+
+@pytest.fixture
+def small_bundles(sample):
+    made = Driver(sample, target=3000, wait_s=3600)
+    yield made
+    made.close()
+
+
+def test_a_big_run_fills_several_bundles(sample, small_bundles):
+    driver = small_bundles
+    frames = sample.take("raw", rows=40)
+    files = {path: path.read_bytes() for path in frames.parent.rglob("*") if path.is_file()}
+    wait_for(lambda: driver.step() or _state(driver, "raw") is State.VERIFIED, message="all parts verified")
+    bundles = driver.ledger.bundles_of("raw")
+    assert len(bundles) > 2
+    assert [bundle.uid for bundle in bundles] == [
+        f"raw.{n}of{len(bundles)}" for n in range(1, len(bundles) + 1)
+    ]
+    found = {}
+    for bundle in bundles:
+        path = driver.tape / bundle.destination
+        manifest = decode_manifest(path.with_suffix("").with_name(f"{path.stem}.manifest.json").read_bytes())
+        assert (manifest.part, manifest.parts) == (bundle.part, bundle.parts)
+        assert [run.uid for run in manifest.runs] == ["raw"]
+        with path.open("rb") as tar:
+            for member in manifest.members:
+                tar.seek(member.offset)
+                found[member.source] = tar.read(member.size)
+    assert {str(path): data for path, data in files.items()}.items() <= found.items()
+    assert len(found) == len(files) + 1, "the documents are there once"
+
+
+def test_small_runs_share_a_bundle_with_their_own_experiment(sample, small_bundles):
+    driver = small_bundles
+    for uid, experiment in [("a1", "a"), ("b1", "b"), ("a2", "a"), ("a3", "a"), ("a4", "a")]:
+        sample.start(uid, experiment=experiment, note="x" * 500)
+        sample.stop(uid)
+    wait_for(lambda: driver.step() or _state(driver, "a1") is State.VERIFIED, message="a full bundle")
+    shared = driver.ledger.get("a1").runs
+    assert set(shared) <= {"a1", "a2", "a3", "a4"}
+    assert len(shared) > 1
+    waiting = driver.ledger.runs.get("b1")
+    assert (waiting.state, driver.ledger.bundles_of("b1")) == (State.QUEUED, [])
+    assert "waits for other small runs of its experiment" in waiting.reason
+    assert {driver.ledger.runs.get(uid).state for uid in shared} == {State.VERIFIED}
+
+
+def test_files_that_make_other_parts_than_planned_are_told(sample, small_bundles):
+    driver = small_bundles
+    frames = sample.take("raw", rows=40)
+    driver.stopping = True
+    driver.step()
+    (frames / "c" / "9" / "0").mkdir(parents=True, exist_ok=True)
+    for n in range(30):
+        (frames / "c" / "9" / "0" / f"{n}").write_bytes(bytes(1000))
+    driver.stopping = False
+    wait_for(lambda: driver.step() or _state(driver, "raw") is State.QUARANTINED, message="quarantine")
+    assert "as planned; put them back as they were" in driver.ledger.runs.get("raw").reason
+
+
+def _state(driver, uid):
+    entry = driver.ledger.runs.get(uid)
+    return entry and entry.state

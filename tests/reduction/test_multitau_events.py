@@ -89,8 +89,19 @@ def test_few_events_go_as_events_many_as_frames_and_back(small_blocks):
     reduction, ways = MultiTau(QMAP), []
     for _ in pushed(reduction, frames, indices, range(100, 1500, 100), ["events"]):
         ways.append(reduction._levels._sparse)
-    assert ways == [False] + [True] * 5 + [False] * 4 + [True] * 5
+    assert ways == [True] * 6 + [False] * 4 + [True] * 5
     assert_equals_reference(reduction.result(), frames, indices, QMAP)
+
+
+@pytest.mark.parametrize("frames_before", [1, 2, 31, 90, 127, 128, 129, 143])
+def test_a_read_out_and_frames_may_come_after_any_number_of_first_events(frames_before):
+    """The first frames lack an earlier partner, in some levels and lags."""
+    frames, indices = scene(np.random.default_rng(8), [(400, "few", 0)])
+    reduction = MultiTau(QMAP)
+    for _ in pushed(reduction, frames, indices, [frames_before, 160, 260], ["events", "events", "frames"]):
+        until = reduction.result().frames
+        expected = dense_only(frames[:until], indices[:until]).result()
+        assert same_bits(reduction.result(), expected)
 
 
 def test_frames_with_few_lit_pixels_go_as_events():
@@ -108,7 +119,7 @@ def test_a_gap_ends_the_events_way_for_a_while(small_blocks):
     reduction, ways = MultiTau(QMAP), []
     for _ in pushed(reduction, frames, indices, range(100, 1000, 100), ["events"]):
         ways.append(reduction._levels._sparse)
-    assert ways == [False] + [True] * 4 + [False] + [True] * 4
+    assert ways == [True] * 5 + [False] + [True] * 4
     assert_equals_reference(reduction.result(), frames, indices, QMAP)
 
 

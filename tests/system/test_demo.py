@@ -42,6 +42,14 @@ def test_the_archive_holds_the_verified_bundle(demo, beamline):
     assert hashlib.sha256(bundle.read_bytes()).hexdigest() == demo["archive"]["sha256"]
 
 
+def test_a_simulated_globus_is_a_destination(tmp_path):
+    done = apsdm("demo", "--frames", 64, "--globus-sim", "--json", home=tmp_path)
+    report = json.loads(done.stdout)
+    assert report["archive"]["state"] == "VERIFIED"
+    (bundle,) = (tmp_path / "globus-sim").rglob(f"{report['raw_uid']}.tar")
+    assert hashlib.sha256(bundle.read_bytes()).hexdigest() == report["archive"]["sha256"]
+
+
 @pytest.fixture(scope="session")
 def sent(demo):
     """The frames that the detector sent, made again."""

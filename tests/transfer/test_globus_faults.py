@@ -9,9 +9,8 @@ import requests
 
 from apsdm_bluesky.errors import ApsdmError, FormatError, ServiceError, StorageError
 from apsdm_bluesky.transfer import Direction, TaskStatus, TransferItem
+from tests.globus import end_of, finish, mover, request, submitted
 from tests.waiting import wait_for
-
-from .globus import end_of, finish, mover, request, submitted
 
 
 @pytest.fixture
@@ -407,3 +406,24 @@ def test_killed_at_every_step_resumes_with_one_task(globus, tmp_path, source, di
     assert number > 8, "it was hardly ever killed"
     assert [name for name in there(globus, tmp_path) if name.endswith(".part")] == []
     assert not list(tmp_path.glob(".*.part"))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_killed_while_it_adopts_and_sends_the_rest(globus, tmp_path, source):
+    """One of two files is there already: whenever it dies, both are there in the end."""
+    transfer = mover(globus, tmp_path)
+    finish(transfer, request(transfer, source, "one"))
+    for number in range(1, 100):
+        items = (
+            TransferItem(local=source, remote="one"),
+            TransferItem(local=source, remote=f"rest-{number}"),
+        )
+        wanted = replace(request(transfer, source), items=items)
+        whole = _die_in(globus, tmp_path, wanted, number, after=True)
+        report = finish(transfer, wanted)
+        assert report.status is TaskStatus.SUCCEEDED, (number, report)
+        assert (globus.root("tape") / tmp_path.name / f"rest-{number}").read_bytes() == source.read_bytes()
+        if whole:
+            break
+    transfer.close()
+    assert number > 15, "it was hardly ever killed"

@@ -12,8 +12,7 @@ from pydantic import ValidationError
 from apsdm_bluesky.config import ArchiveConfig
 from apsdm_bluesky.errors import ApsdmError, ConfigError, FormatError, StorageError
 from apsdm_bluesky.transfer import Globus, TaskStatus, log_in
-
-from .globus import config_of, finish, mover, request
+from tests.globus import config_of, finish, mover, request
 
 
 @pytest.fixture

@@ -12,15 +12,15 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
+TASK_KEYS = ("nice_status", "nice_status_details", "faults", "fatal_error", "is_paused")
+EVENT_KEYS = ("code", "description", "details", "is_error")
 TASK = st.fixed_dictionaries(
     {"status": st.sampled_from(["ACTIVE", "INACTIVE", "SUCCEEDED", "FAILED"]) | JSON},
     optional=dict.fromkeys(
         ("nice_status", "nice_status_details", "faults", "fatal_error", "is_paused"), JSON
     ),
 )
-EVENT = st.fixed_dictionaries(
-    {}, optional=dict.fromkeys(("code", "description", "details", "is_error"), JSON)
-)
+EVENT = st.fixed_dictionaries({}, optional=dict.fromkeys(EVENT_KEYS, JSON))
 
 
 @given(TASK, st.lists(EVENT, max_size=3))

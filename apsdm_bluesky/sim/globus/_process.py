@@ -141,7 +141,8 @@ class GlobusProcess(Controls):
     def environment(self) -> dict[str, str]:
         """Environment variables that point the SDK at it."""
         names = ("TRANSFER", "AUTH")
-        return {f"GLOBUS_SDK_SERVICE_URL_{name}": self.url for name in names}
+        # With a slash at the end, as the true addresses have: the SDK appends to them.
+        return {f"GLOBUS_SDK_SERVICE_URL_{name}": self.url.rstrip("/") + "/" for name in names}
 
     @property
     def identity(self) -> Identity:
