@@ -34,6 +34,7 @@ class TarWriter:
         self._sha256, self._md5, self._member = Digester("sha256"), Digester("md5"), Digester("sha256")
         self._gathered = bytearray()
         self.size = 0
+        self.sha256 = self.md5 = ""  # of the whole tar, once it is finished
 
     def __enter__(self) -> Self:
         return self
@@ -42,16 +43,6 @@ class TarWriter:
         self._file.close()
         for digester in (self._sha256, self._md5, self._member):
             digester.close()
-
-    @property
-    def sha256(self) -> str:
-        """Of the whole tar, once it is finished."""
-        return self._sha256.hexdigest()
-
-    @property
-    def md5(self) -> str:
-        """Of the whole tar, once it is finished."""
-        return self._md5.hexdigest()
 
     def add(self, source: SourceFile) -> BundleMember:
         """Append a file of exactly `source.size` bytes.
@@ -80,12 +71,13 @@ class TarWriter:
         )
 
     def finish(self) -> None:
-        """Append the end mark and bring the file to the disk."""
+        """Append the end mark, bring the file to the disk and its digests to their end."""
         self._write(bytes(2 * tarfile.BLOCKSIZE))
         self._pad(tarfile.RECORDSIZE)
         self._hand_over()
         self._file.flush()
         os.fsync(self._file.fileno())
+        self.sha256, self.md5 = self._sha256.hexdigest(), self._md5.hexdigest()
 
     def _copy(self, source: SourceFile) -> str:
         self._member.start()
