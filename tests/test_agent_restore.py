@@ -89,6 +89,7 @@ def test_a_run_is_released_and_comes_back(sample):
     assert contents(sample.folders.raw) == before
 
 
+@pytest.mark.fault(26)
 def test_killed_at_every_durable_step_a_restore_ends_with_the_same_files(tmp_path):
     sample = Beamline(tmp_path / "home")
     sample.take("raw", rows=4)
@@ -115,6 +116,7 @@ def test_killed_at_every_durable_step_a_restore_ends_with_the_same_files(tmp_pat
     assert len(codes) > 20, "the agent was hardly ever killed"
 
 
+@pytest.mark.fault(26)
 @pytest.mark.parametrize("full", ["scratch", "raw"])
 def test_full_disk_is_parked_and_goes_on_when_space_returns(sample, full):
     sample.take("raw", rows=2000)
@@ -198,6 +200,7 @@ def on_tape(globus, folder: Path) -> list[str]:
     return paths
 
 
+@pytest.mark.fault(26)
 def test_staging_for_long_is_waited_for_and_killed_agents_take_it_up(globus, far, tmp_path):
     far.take("raw")
     before = contents(far.folders.raw)

@@ -42,10 +42,13 @@
                                             test_another_file_at_the_destination_is_never_overwritten
 23  task history gone                       test_a_forgotten_task_is_verified_by_what_is_there
                                             test_a_forgotten_task_is_asked_for_when_its_files_have_their_names
-24  a bit flips on tape                     test_MISSING
+24  a bit flips on tape                     test_a_drill_finds_the_bit_that_flipped_on_tape
 25  bundle cut short, manifest lost         test_a_lost_manifest_is_made_again_from_the_tar
                                             test_a_bundle_cut_short_is_never_taken_for_whole
-26  restore: staging, killed, disk full     test_MISSING
+26  restore: staging, killed, disk full
+        test_killed_at_every_durable_step_a_restore_ends_with_the_same_files
+                                            test_full_disk_is_parked_and_goes_on_when_space_returns
+                                            test_staging_for_long_is_waited_for_and_killed_agents_take_it_up
 27  ledger lost                             test_a_lost_ledger_is_rebuilt_from_the_manifests
 28  upgrade in flight, clock jump           test_upgraded_in_flight
                                             test_the_clock_jumps
