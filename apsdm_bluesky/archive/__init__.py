@@ -21,14 +21,14 @@ from ._reading_steps import ReadingSteps
 from ._rebuild import Entered, Rebuild, RebuildReport
 from ._record import Evidence, Instruction, Record, State
 from ._release import Releases
-from ._release_facts import Verdicts
+from ._release_facts import Verdicts, restore_estimate
 from ._release_rules import Verdict, verdict
 from ._requests import Requests
-from ._restore import cancel_job, request_restore, request_verify, resume_job
+from ._restore import cancel_job, request_restore, request_verify, resume_readings
 from ._runs import RunEntry, RunFilter
 from ._sources import SourceError
 from ._steps import ArchivePlaces, Steps
-from ._tombstone import Tombstone, find_tombstone, read_tombstone, remove_tombstone
+from ._tombstone import Tombstone, duration, find_tombstone, read_tombstone, remove_tombstone
 
 __all__ = [
     "MANIFEST_SUFFIX",
@@ -77,6 +77,7 @@ __all__ = [
     "copy_member",
     "decode_manifest",
     "drill_report",
+    "duration",
     "encode_manifest",
     "expiring",
     "expiring_of",
@@ -90,7 +91,8 @@ __all__ = [
     "request_drill",
     "request_restore",
     "request_verify",
-    "resume_job",
+    "restore_estimate",
+    "resume_readings",
     "share_below",
     "verdict",
 ]

@@ -11,7 +11,6 @@ import numpy as np
 
 from apsdm_bluesky.errors import ApsdmError, FormatError
 from apsdm_bluesky.model import BundleMember, Manifest
-from apsdm_bluesky.spool import RunFile
 
 from ._events import Event
 from ._manifest import decode_manifest
@@ -30,7 +29,7 @@ from ._reading_events import Checked, Published
 from ._record import Record
 from ._scratch import Scratch
 from ._selection import DOCUMENTS, members_of_run, named_members
-from ._tombstone import SUFFIX, covering, read_tombstone, remove_tombstone
+from ._tombstone import read_tombstone, remove_tombstone, tombstone_path
 
 log = logging.getLogger(__name__)
 
@@ -118,10 +117,11 @@ class ReadingContent:
         """
         if not self._scratch.files(reading, record)[1].is_file():
             return
-        stones = {stone for _, place, _ in self._planned(reading, record) for stone in covering(place.path)}
-        for stone in sorted(stones):
+        files = [place.path for _, place, _ in self._planned(reading, record)]
+        for asset in sorted({asset for file in files for asset in (file, *file.parents) if asset.name}):
+            stone = tombstone_path(asset)
             if os.path.lexists(stone) and read_tombstone(stone).run == reading.run:
-                remove_tombstone(stone.with_name(stone.name.removesuffix(SUFFIX)))
+                remove_tombstone(asset)
 
     def _planned(self, reading: Reading, record: Record) -> list[tuple[BundleMember, Place, str]]:
         """Each member with its place, and the name of its part file."""
@@ -138,15 +138,7 @@ class ReadingContent:
         manifest = self._manifest(reading, record)
         if reading.members is not None:
             return named_members(manifest, reading.members)
-        tar = self._scratch.files(reading, record)[0]
-
-        def documents(member: BundleMember) -> RunFile:
-            place = named_place(member, self._scratch.folder(reading))
-            with _blaming():
-                publish(tar, member, place, ".documents.part", _ignore)
-            return RunFile(place.path, str(reading.run))
-
-        return members_of_run(manifest, str(reading.run), documents)
+        return members_of_run(manifest, str(reading.run))
 
     def _manifest(self, reading: Reading, record: Record) -> Manifest:
         try:
@@ -177,7 +169,3 @@ def _some(members: Sequence[BundleMember], uid: str) -> Sequence[BundleMember]:
     count = min(_DRILL_MEMBERS, len(members))
     chosen = np.random.default_rng(seed).choice(len(members), count, replace=False)
     return [members[index] for index in chosen]
-
-
-def _ignore(_: int) -> None:
-    """Documents are small."""

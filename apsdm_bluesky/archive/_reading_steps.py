@@ -136,6 +136,8 @@ class ReadingSteps:
         report = self._transfer(record).status(str(reading.task_id))
         if report is None:
             return FetchFailed(reason=f"task {reading.task_id} is not known any more; fetched again")
+        if report.status is TaskStatus.FAILED and report.content_differs:
+            return self._blame(record, report.detail)
         if report.status is TaskStatus.FAILED:
             kind = FetchRefused if report.needs_person else FetchFailed
             return kind(reason=report.detail)

@@ -2,10 +2,11 @@
 
 import difflib
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from apsdm_bluesky.errors import ApsdmError
+from apsdm_bluesky.model import Manifest
 
 from ._events import Resumed
 from ._ledger import Ledger
@@ -14,7 +15,7 @@ from ._manifests import Manifests
 from ._reading import Purpose, Reading, ReadingState
 from ._reading_events import Cancelled
 from ._record import Record, State
-from ._selection import DOCUMENTS, named_members
+from ._selection import DOCUMENTS, members_of_run, named_members
 
 
 def request_restore(
@@ -50,8 +51,12 @@ def request_restore(
     bundles = _verified_bundles(ledger, run, "restored")
     if target is not None and not target.is_absolute():
         raise ApsdmError(f"{target}: is no absolute path; give the whole one")
-    if members is not None:
-        bundles = _holding(bundles, members, Manifests(archive), in_place=target is None)
+    manifests = {record.uid: Manifests(archive).read(record) for record in bundles}
+    if members is None:
+        bundles = [one for one in bundles if _holds(manifests[one.uid], run)]
+    else:
+        _check_names(members, manifests.values(), in_place=target is None)
+        bundles = [one for one in bundles if _has(manifests[one.uid], members)]
     return _ask(
         ledger,
         bundles,
@@ -83,9 +88,9 @@ def request_readings(ledger: Ledger, bundles: Iterable[Record], purpose: Purpose
     return _ask(ledger, bundles, actor, purpose=purpose)
 
 
-def resume_job(ledger: Ledger, job: str, *, actor: str) -> Sequence[Reading]:
-    """Have the parked readings of a job tried again; returns them."""
-    parked = [one for one in ledger.readings.job(job) if one.state is ReadingState.PARKED]
+def resume_readings(ledger: Ledger, run: str, *, actor: str) -> Sequence[Reading]:
+    """Have what is read back for a run and is parked tried again; returns it."""
+    parked = [one for one in ledger.readings.of_run(run) if one.state is ReadingState.PARKED]
     return [ledger.readings.apply(one.uid, Resumed(), actor=actor) for one in parked]
 
 
@@ -107,21 +112,24 @@ def _verified_bundles(ledger: Ledger, run: str, wanted: str) -> Sequence[Record]
     return bundles
 
 
-def _holding(
-    bundles: Sequence[Record], names: Sequence[str], manifests: Manifests, *, in_place: bool
-) -> Sequence[Record]:
-    """The bundles that hold any of `names`, and those whose manifest must be fetched to tell."""
-    documents = [name for name in names if name.startswith(DOCUMENTS)]
-    if in_place and documents:
-        raise ApsdmError(f"{documents[0]}: documents are restored to a folder only; give one with --to")
-    known = {record.uid: manifests.read(record) for record in bundles}
-    found = {uid: manifest is None or bool(named_members(manifest, names)) for uid, manifest in known.items()}
+def _holds(manifest: Manifest | None, run: str) -> bool:
+    """Whether a bundle holds anything of a run; one without a manifest here may."""
+    return manifest is None or bool(members_of_run(manifest, run))
+
+
+def _has(manifest: Manifest | None, names: Iterable[str]) -> bool:
+    """Whether a bundle has any member of these names; one without a manifest here may."""
+    return manifest is None or bool(named_members(manifest, names))
+
+
+def _check_names(names: Sequence[str], manifests: Collection[Manifest | None], *, in_place: bool) -> None:
     for name in names:
-        if not any(manifest is None or named_members(manifest, [name]) for manifest in known.values()):
-            held = [member.path for manifest in known.values() if manifest for member in manifest.members]
+        if in_place and f"{name}/".startswith(DOCUMENTS):
+            raise ApsdmError(f"{name}: documents are restored to a folder only; give one with --to")
+        if not any(_has(manifest, [name]) for manifest in manifests):
+            held = [member.path for manifest in manifests if manifest for member in manifest.members]
             near = difflib.get_close_matches(name, held, n=1) or held[:1] or ["none at all"]
             raise ApsdmError(f"{name}: its bundles have no such member; they have {near[0]}, for instance")
-    return [record for record in bundles if found[record.uid]]
 
 
 def _ask(

@@ -11,6 +11,7 @@ from . import (
     _archive,
     _archive_rebuild,
     _archive_release,
+    _archive_restore,
     _demo,
     _doctor,
     _login,
@@ -35,6 +36,10 @@ app.command("up")(_servers.up)
 app.command("serve")(_servers.serve)
 app.command("agent")(_servers.agent)
 _archive.app.command("release")(_archive_release.release)
+_archive.app.command("restore")(_archive_restore.restore)
+_archive.app.command("verify")(_archive_restore.verify)
+_archive.app.command("drill")(_archive_restore.drill)
+_archive.app.command("cancel")(_archive_restore.cancel)
 _archive.app.command("rebuild")(_archive_rebuild.rebuild)
 app.add_typer(_archive.app, name="archive")
 app.add_typer(_stream.app, name="stream")

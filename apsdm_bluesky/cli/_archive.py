@@ -116,7 +116,7 @@ def pin(
 @app.command("resume")
 def resume(uid: UidArgument, config: ConfigOption = None, home: HomeOption = None) -> None:
     """Have a run that is PARKED or QUARANTINED tried again, after what its reason asks for was done."""
-    from apsdm_bluesky.archive import Resumed, State
+    from apsdm_bluesky.archive import Resumed, State, resume_readings
 
     with opened(config, home) as ledger:
         entry = find_run(ledger, uid)
@@ -125,7 +125,10 @@ def resume(uid: UidArgument, config: ConfigOption = None, home: HomeOption = Non
             for bundle in ledger.bundles_of(entry.uid)
             if bundle.state in (State.PARKED, State.QUARANTINED)
         ]
-        if not stuck:
+        read = resume_readings(ledger, entry.uid, actor=person())
+        for reading in read:
+            print(f"bundle {reading.bundle}: is read back, {reading.state}; the agent goes on with it")
+        if not stuck and not read:
             raise ApsdmError(
                 f"run {entry.uid}: is {entry.state}; only what is parked or quarantined is resumed"
             )

@@ -113,9 +113,14 @@ class Globus:
         if verdict.status is TaskStatus.SUCCEEDED:
             return self._settle(record)
         if verdict.status is TaskStatus.FAILED:
-            return self._fail(record, verdict.detail, needs_person=verdict.needs_person)
+            return self._fail(
+                record,
+                verdict.detail,
+                needs_person=verdict.needs_person,
+                content_differs=verdict.content_differs,
+            )
         if record.verdict or verdict.hopeless:
-            record = self._give_up(record, verdict.detail)
+            record = self._give_up(record, verdict.detail, content_differs=verdict.content_differs)
             return TaskReport(
                 task_id=task_id, status=TaskStatus.ACTIVE, detail=f"cancelling: {record.verdict}"
             )
@@ -215,7 +220,7 @@ class Globus:
             return self._fail(record, str(error), needs_person=True)
         except UnfitError as error:
             return self._fail(record, str(error), needs_person=False)
-        return self._end(record, TaskStatus.SUCCEEDED)
+        return self._end(_ended(record, TaskStatus.SUCCEEDED, "", needs_person=False))
 
     def _move_rest(self, record: GlobusRecord) -> TaskReport:
         """What stands at the destination is the same: send what does not."""
@@ -226,26 +231,41 @@ class Globus:
         record = self._post(record)
         return TaskReport(task_id=_id(record), status=TaskStatus.ACTIVE)
 
-    def _give_up(self, record: GlobusRecord, reason: str) -> GlobusRecord:
+    def _give_up(self, record: GlobusRecord, reason: str, *, content_differs: bool = False) -> GlobusRecord:
         """Cancel the stage's task; the reason is kept first, and told when Globus says that it ended."""
         if not record.verdict:
             record = self._records.write(
-                replace(record, verdict=self._of(record, reason), verdict_needs_person=True)
+                replace(
+                    record,
+                    verdict=self._of(record, reason),
+                    verdict_needs_person=True,
+                    verdict_content_differs=content_differs,
+                )
             )
         self._service.cancel(str(record.task_id))
         return record
 
-    def _fail(self, record: GlobusRecord, detail: str, *, needs_person: bool) -> TaskReport:
+    def _fail(
+        self, record: GlobusRecord, detail: str, *, needs_person: bool, content_differs: bool = False
+    ) -> TaskReport:
         if record.verdict:
             detail, needs_person = record.verdict, record.verdict_needs_person
+            content_differs = record.verdict_content_differs
         else:
             detail = self._of(record, detail)
-        return self._end(record, TaskStatus.FAILED, detail, needs_person=needs_person)
+        return self._end(
+            _ended(
+                record,
+                TaskStatus.FAILED,
+                detail,
+                needs_person=needs_person,
+                content_differs=content_differs,
+            )
+        )
 
-    def _end(
-        self, record: GlobusRecord, status: TaskStatus, detail: str = "", *, needs_person: bool = False
-    ) -> TaskReport:
-        report = self._records.write(_ended(record, status, detail, needs_person=needs_person)).report
+    def _end(self, ended: GlobusRecord) -> TaskReport:
+        record = self._records.write(ended)
+        report = record.report
         self._ends.remove_local_parts(record)
         if report is None:
             raise ServiceError(f"task {_id(record)} has no report")
@@ -263,13 +283,21 @@ def _id(record: GlobusRecord) -> str:
     return record.first_task_id or record.request.submission_id
 
 
-def _ended(record: GlobusRecord, status: TaskStatus, detail: str, *, needs_person: bool) -> GlobusRecord:
+def _ended(
+    record: GlobusRecord,
+    status: TaskStatus,
+    detail: str,
+    *,
+    needs_person: bool,
+    content_differs: bool = False,
+) -> GlobusRecord:
     succeeded = status is TaskStatus.SUCCEEDED
     report = TaskReport(
         task_id=_id(record),
         status=status,
         detail=detail,
         needs_person=needs_person,
+        content_differs=content_differs,
         bytes_done=sum(record.sizes) if succeeded else 0,
         # `verify_checksum` with an external MD5; what stood there already was compared byte for byte.
         md5_checked=succeeded and record.request.direction is Direction.SEND,

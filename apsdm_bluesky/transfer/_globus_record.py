@@ -45,6 +45,8 @@ class GlobusRecord:
         The id of the whole request's task, as callers know it.
     verdict
         Why the stage's task was or is to be cancelled; '' where it is not.
+    verdict_content_differs
+        The report's `content_differs` when it has been cancelled.
     report
         How it ended.
     """
@@ -59,6 +61,7 @@ class GlobusRecord:
     first_task_id: str | None = None
     verdict: str = ""
     verdict_needs_person: bool = False
+    verdict_content_differs: bool = False
     report: TaskReport | None = None
 
     @property

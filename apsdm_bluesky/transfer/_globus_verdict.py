@@ -40,12 +40,15 @@ class Verdict:
     ----------
     hopeless
         It goes on, but cannot succeed: it is to be cancelled.
+    content_differs
+        See `TaskReport`.
     """
 
     status: TaskStatus
     detail: str = ""
     needs_person: bool = False
     hopeless: bool = False
+    content_differs: bool = False
 
 
 def judge(task: Mapping[str, Any], events: Iterable[Mapping[str, Any]] = ()) -> Verdict:
@@ -86,7 +89,13 @@ def _active(task: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> Ver
         advice = _advice(code, _NEEDS_PERSON | (_FATAL if tries >= _TRIES else {}))
         if advice:
             detail = f"{words}; cancelled, {advice}, then retry"
-            return Verdict(status=TaskStatus.ACTIVE, detail=detail, needs_person=True, hopeless=True)
+            return Verdict(
+                status=TaskStatus.ACTIVE,
+                detail=detail,
+                needs_person=True,
+                hopeless=True,
+                content_differs=bool(_advice(code, _FATAL)),
+            )
     if in_trouble(task) and told[0][0] not in ("", "OK", "QUEUED"):
         return Verdict(status=TaskStatus.ACTIVE, detail=f"Globus tries again: {told[0][1]}")
     return Verdict(status=TaskStatus.ACTIVE)
@@ -102,9 +111,15 @@ def _failed(task: Mapping[str, Any]) -> Verdict:
     fatal = task.get("fatal_error")
     fatal = fatal if isinstance(fatal, Mapping) else {"description": fatal or "no reason is told"}
     words = _words(fatal, "code", "description")
-    advice = _advice(f"{fatal.get('code')} {words}".upper(), _NEEDS_PERSON | _FATAL)
+    told = f"{fatal.get('code')} {words}".upper()
+    advice = _advice(told, _NEEDS_PERSON | _FATAL)
     detail = f"{words}; {advice}, then retry" if advice else f"{words}; sent again"
-    return Verdict(status=TaskStatus.FAILED, detail=detail, needs_person=bool(advice))
+    return Verdict(
+        status=TaskStatus.FAILED,
+        detail=detail,
+        needs_person=bool(advice),
+        content_differs=bool(_advice(told, _FATAL)),
+    )
 
 
 def _advice(text: str, table: Mapping[str, str]) -> str:

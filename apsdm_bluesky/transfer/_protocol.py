@@ -76,6 +76,8 @@ class TaskReport:
         A person must act before the task, or another one for the same files, can succeed.
     bytes_done
         Bytes delivered so far; for progress only.
+    content_differs
+        Of a task that FAILED: what arrives is not what the sending end's checksum tells, try after try.
     md5_checked
         The destination computed the MD5 of each file that one was announced for, and found it.
     """
@@ -85,6 +87,7 @@ class TaskReport:
     detail: str = ""
     needs_person: bool = False
     bytes_done: int = 0
+    content_differs: bool = False
     md5_checked: bool = False
 
 

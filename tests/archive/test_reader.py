@@ -17,11 +17,13 @@ from apsdm_bluesky.archive import (
     decode_manifest,
     encode_manifest,
     request_verify,
-    resume_job,
+    resume_readings,
 )
 from apsdm_bluesky.archive import _events as events
 from apsdm_bluesky.archive._local_copy import ReleaseAsked
-from apsdm_bluesky.errors import ApsdmError
+from apsdm_bluesky.archive._publish import named_place, recorded_place
+from apsdm_bluesky.errors import ApsdmError, FormatError
+from apsdm_bluesky.model import BundleMember
 from tests.archive.reading import ReadingDriver, contents
 from tests.archive.samples import SampleBeamline
 from tests.waiting import wait_for
@@ -138,7 +140,7 @@ def test_other_content_is_never_overwritten(sample, driver):
     assert len(contents(frames)) == len(before) - 1, "the others are back"
     assert stones(sample) == ["image.released.json"]
     other.unlink()
-    resume_job(driver.ledger, job, actor="test")
+    resume_readings(driver.ledger, "raw", actor="test")
     (reading,) = driver.finish(job)
     assert reading.state is ReadingState.RESTORED
     assert contents(sample.folders.raw) == before
@@ -285,45 +287,70 @@ def forged_member(**changes):
     return change
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "{home}/raw/../spool/evil",
-        "{home}/raw/./evil",
-        "{home}/spool/evil",
-        "{home}/raw",
-        "{home}/rawish/evil",
-        "relative/evil",
-        "/etc/evil",
-        "",
-        "//evil",
-        "{home}/raw/evil\0",
-    ],
-)
+TAIL = "raw.zarr/image/c/0/0/0"
+OUTSIDE = ["{home}/spool/{tail}", "{home}/rawish/{tail}", "{home}/{tail}", "/etc/{tail}", "/{tail}"]
+CROOKED = [
+    "{home}/raw/../spool/{tail}",
+    "{home}/raw/./{tail}",
+    "{home}/raw//{tail}",
+    "{home}/raw",
+    "relative/{tail}",
+    "",
+    "//{tail}",
+    "{home}/raw/{tail}\0",
+]
+
+
+@pytest.mark.parametrize("source", [*OUTSIDE, *CROOKED])
 def test_a_forged_source_writes_nowhere(sample, driver, tmp_path, source):
-    frames = sample.take("raw")
+    """Those that a manifest cannot have are refused when it is read, the others have no place here."""
+    sample.take("raw")
     driver.until("raw", State.VERIFIED)
     driver.released("raw")
-    before = {str(path) for path in tmp_path.rglob("*evil*")}
-    forge(driver, "raw", forged_member(source=source.format(home=sample.folders.root)))
+    before = contents(tmp_path / "home/raw"), contents(tmp_path / "home/spool")
+    forge(driver, "raw", forged_member(source=source.format(home=sample.folders.root, tail=TAIL)))
     (reading,) = driver.finish(driver.restore("raw"))
-    assert (reading.state, reading.needs_person) == (ReadingState.PARKED, True)
-    assert "not under the raw data folders" in reading.reason
-    assert contents(frames) == {}
-    assert {str(path) for path in tmp_path.rglob("*evil*")} == before
+    if source in OUTSIDE:
+        assert (reading.state, reading.needs_person) == (ReadingState.PARKED, True)
+        assert "not under the raw data folders" in reading.reason
+    else:
+        assert reading.state is ReadingState.FAILED
+        assert "no bundle has" in reading.reason
+    assert (contents(tmp_path / "home/raw"), contents(tmp_path / "home/spool")) == before
+    assert not (sample.folders.root / "rawish").exists()
 
 
-@pytest.mark.parametrize(
-    "name", ["../evil", "/tmp/evil", "raw/../../evil", "a//evil", "./evil", "", "evil\0"]
-)
+NAMES = ["../evil", "/tmp/evil", "raw/../../evil", "a//evil", "raw/./evil", "", "evil\0", "raw/evil"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_forged_name_writes_nowhere(sample, driver, tmp_path, name):
     sample.take("raw")
     driver.until("raw", State.VERIFIED)
     forge(driver, "raw", forged_member(path=name))
     (reading,) = driver.finish(driver.restore("raw", target=tmp_path / "there"))
-    assert reading.state in (ReadingState.PARKED, ReadingState.FAILED)
-    assert "no plain relative path" in reading.reason or "manifest" in reading.reason
+    assert reading.state is ReadingState.FAILED
+    assert not (tmp_path / "there").exists()
     assert list(tmp_path.rglob("*evil*")) == []
+
+
+@pytest.mark.parametrize("source", [*OUTSIDE, *CROOKED])
+def test_there_is_no_place_for_a_crooked_source(tmp_path, source):
+    member = a_member("raw/x", source=source.format(home=tmp_path, tail=TAIL))
+    with pytest.raises(FormatError, match="not under the raw data folders"):
+        recorded_place(member, [tmp_path / "raw"])
+
+
+@pytest.mark.parametrize("name", NAMES[:-1])
+def test_there_is_no_place_for_a_crooked_name(tmp_path, name):
+    if name == "evil\0":
+        name = "raw/evil\0"
+    with pytest.raises(FormatError, match="no plain relative path"):
+        named_place(a_member(name, source="/x"), tmp_path)
+
+
+def a_member(path: str, source: str) -> BundleMember:
+    return BundleMember(path=path, size=0, mtime_ns=0, sha256="", offset=512, source=source)
 
 
 UNFIT = [{"offset": 10**12}, {"offset": -1}, {"size": 10**12}, {"sha256": "0" * 64}]
@@ -359,7 +386,7 @@ def test_what_was_fetched_and_is_lost_or_harmed_is_fetched_again(sample, driver)
         harm(driver.archive / "restore" / reading.uid / "raw.tar")
         (blocker / "zarr.json").unlink()
         shutil.rmtree(blocker)
-        resume_job(driver.ledger, job, actor="test")
+        resume_readings(driver.ledger, "raw", actor="test")
         (reading,) = driver.finish(job)
         assert reading.state is ReadingState.RESTORED
         assert "FetchLost" in [entry.event for entry in driver.ledger.readings.history(reading.uid)]
