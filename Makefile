@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-boost-corr check bench soak clean install
+.PHONY: demo test test-boost-corr check bench soak campaign clean install
 
 demo: install
 	$(BIN)/apsdm demo $(ARGS)
@@ -29,6 +29,11 @@ bench: install
 # Half an hour of runs, every tenth with the detector killed; not part of CI.
 soak: install
 	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),30)
+
+# The agent of the archive killed 200 times at random moments, some ten minutes; not part of CI.
+campaign: install
+	$(BIN)/python -m tests.archive.campaign $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) \
+		$(if $(RUNS),--runs $(RUNS)) $(if $(MOVER),--mover $(MOVER)) $(ARGS)
 
 install: $(STAMP)
 

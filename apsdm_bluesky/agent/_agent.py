@@ -12,8 +12,11 @@ from apsdm_bluesky.archive import (
     ArchivePlaces,
     Archiver,
     Evidence,
+    ExpiryWatch,
     Ledger,
+    ManifestFiles,
     Planner,
+    Releases,
     Requests,
     Steps,
 )
@@ -62,8 +65,11 @@ class Agent:
             parts.archiver.tidy()
             ready()
             pause, longest = _POLL_S
+            trouble = ""
             while not stop.is_set():
-                parts.look_once()
+                before, trouble = trouble, parts.look_once()
+                if trouble not in ("", before):  # a full disk is not to be filled with the news of it
+                    log.warning("%s", trouble)
                 pause = _POLL_S[0] if parts.crew.wait(pause) else min(2 * pause, longest)
 
     def _compose(self, stack: ExitStack, stop: threading.Event) -> "_Parts":
@@ -85,6 +91,7 @@ class Agent:
             target=places.target,
             wait_s=config.archive.bundle_wait_s,
             analysis_timeout_s=config.archive.analysis_timeout_s,
+            late_file_s=config.archive.late_file_s,
             actor=_ACTOR,
         )
         steps = Steps(
@@ -96,6 +103,10 @@ class Agent:
         )
         archiver = Archiver(ledger, steps, actor=_ACTOR)
         watchdog = Watchdog(ledger, config.archive.stuck_h * 3600)
+        manifests = ManifestFiles(places.bundles, transfers)
+        releases = Releases(
+            ledger, requests, manifests, places, config.archive, should_stop=stop.is_set, actor=_ACTOR
+        )
         crew = Crew(config.archive.parallel)
         stack.callback(crew.close)
         return _Parts(
@@ -105,6 +116,8 @@ class Agent:
             ledger=ledger,
             archiver=archiver,
             watchdog=watchdog,
+            releases=releases,
+            expiry=ExpiryWatch(ledger, config.archive),
             crew=crew,
         )
 
@@ -117,21 +130,30 @@ class _Parts:
     ledger: Ledger
     archiver: Archiver
     watchdog: Watchdog
+    releases: Releases
+    expiry: ExpiryWatch
     crew: Crew
 
-    def look_once(self) -> None:
-        """Adopt, reconcile, plan, and have every bundle that is not verified brought on."""
+    def look_once(self) -> str:
+        """Adopt, reconcile, plan, and have every bundle that is not verified brought on.
+
+        Returns
+        -------
+        What hindered it; '' where nothing did.
+        """
         try:
             self.adoption.look()
             self.requests.reconcile()
             self.planner.plan()
             records = self.ledger.list(*WORKING)
             self.watchdog.look()
+            self.expiry.look()
         except (StorageError, ServiceError) as error:
-            log.warning("%s", error)
-            return
+            return str(error)
         for record in records:
             self.crew.put(record.uid, lambda uid=record.uid: self.archiver.bring_on(uid))  # type: ignore[misc]
+        self.crew.put("release", self.releases.bring_on)
+        return ""
 
 
 def archive_places(config: BeamlineConfig) -> ArchivePlaces:

@@ -8,7 +8,7 @@ from typing import Any
 from apsdm_bluesky.model import BundleMember
 from apsdm_bluesky.spool import RunFile
 
-from ._sources import SourceError
+from ._sources import LateError, SourceError, SourceFile
 
 _FILES = "_files"  # DET_files, in the stream `ledger`
 
@@ -52,19 +52,23 @@ class Births:
             )
         return replace(member, birth_sha256=told[1])
 
-    def check_complete(self, names: Iterable[str]) -> None:
-        """Refuse to bundle less than what was written; `names` are those of all files in the bundles.
+    def check_complete(self, files: Iterable[SourceFile]) -> None:
+        """Refuse to bundle less than what was written; `files` are all that the bundles hold.
 
         Raises
         ------
-        SourceError
-            A file is missing.
+        LateError
+            A file is missing or shorter.
         """
-        missing = sorted(self._told.keys() - set(names))
+        sizes = {file.name: file.size for file in files}
+        missing = sorted(self._told.keys() - sizes.keys())
         if missing:
-            raise SourceError(
+            raise LateError(
                 f"{missing[0]}: is missing, but the documents tell its hash ({len(missing)} files)"
             )
+        for name, (size, _) in self._told.items():
+            if sizes[name] < size:
+                raise LateError(f"{name}: has {sizes[name]} bytes, but {size} were written")
 
 
 def frame_ledger(run: RunFile) -> Mapping[str, Any] | None:

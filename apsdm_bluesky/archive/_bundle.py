@@ -121,7 +121,7 @@ def _write_tar(
 ) -> tuple[TarWriter, list[BundleMember]]:
     births = Births(runs)
     raw, mine = contents.select(runs)
-    births.check_complete(file.name for file in raw)
+    births.check_complete(raw)
     documents = _document_files(runs) if contents.part == 1 else ()
     sources = sorted([*documents, *mine], key=lambda file: file.name.encode())
     with _part_of(tar) as part, TarWriter(part, progress) as writer:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from apsdm_bluesky.durable import make_folder, sync
 from apsdm_bluesky.errors import ConfigError, ServiceError, StorageError
@@ -17,6 +18,17 @@ from ._tables import is_current, upgrade
 
 _STATION_PART = "station.part."
 _ONLY_READS = "apsdm_only_reads"
+_ADVICE = "give postgresql+psycopg://user@host/name; the password in PGPASSFILE"
+# A server that is gone, or somebody who holds a row, must not hold up a thread for ever. Times in s, but for
+# tcp_user_timeout and lock_timeout in ms.
+_PATIENCE = {
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+    "options": "-c lock_timeout=30000",
+}
 
 
 class Database:
@@ -45,16 +57,17 @@ class Database:
     """
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
-        self.name = f"{folder / 'ledger.sqlite'}" if url is None else url
+        server = None if url is None else _server(url)
+        self._remote = server is not None
+        self.name = _shown(server) if server else f"{folder / 'ledger.sqlite'}"
         with self.errors():
             make_folder(folder)
             self.station = _station(folder)
-            self.engine = _engine(folder, url)
-            with self.read() as connection:
-                current = is_current(connection)
-            if not current:
-                with self.begin() as connection:
-                    upgrade(connection, self.station)
+            self.engine = _server_engine(server) if server else _file_engine(folder)
+            with contextlib.ExitStack() as undo:
+                undo.callback(self.close)
+                self._make_tables()
+                undo.pop_all()
 
     @contextlib.contextmanager
     def begin(self) -> Iterator[sa.Connection]:
@@ -73,6 +86,13 @@ class Database:
         """Close the database."""
         self.engine.dispose()
 
+    def _make_tables(self) -> None:
+        with self.read() as connection:
+            current = is_current(connection)
+        if not current:
+            with self.begin() as connection:
+                upgrade(connection, self.station)
+
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
         """Faults of the disk or the server as errors of this package; one of uniqueness passes."""
@@ -80,33 +100,61 @@ class Database:
             yield
         except IntegrityError:
             raise
-        except (OSError, DBAPIError) as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error.strerror
-            reason = " ".join(str(cause).split())
-            if isinstance(error, OperationalError) and not self.name.endswith(".sqlite"):
-                raise ServiceError(f"{self.name}: {reason}; the archive goes on when it answers") from error
+        except (OSError, DBAPIError, PoolTimeoutError) as error:
+            place, reason = self.name, _reason(error)
+            if self._remote and not isinstance(error, OSError):
+                raise ServiceError(
+                    f"{place}: {reason}; start it or give access there, the archive goes on when it answers"
+                ) from error
             raise StorageError(
-                f"{self.name}: {reason}; free space or give access, the archive goes on by itself"
+                f"{place}: {reason}; free space or give access, the archive goes on by itself"
             ) from error
 
 
-def _engine(folder: Path, url: str | None) -> sa.Engine:
-    if url is None:
-        engine = sa.create_engine(f"sqlite:///{folder / 'ledger.sqlite'}", connect_args={"timeout": 30})
-        sa.event.listen(engine, "connect", _set_durable)
-        sa.event.listen(engine, "begin", _begin_immediate)
-        return engine
+def _reason(error: Exception) -> str:
+    """Without the statement and its values, in one line."""
+    cause: object = error
+    if isinstance(error, DBAPIError):
+        cause = error.orig
+    elif isinstance(error, OSError):
+        cause = error.strerror
+    elif isinstance(error, PoolTimeoutError):
+        cause = "all connections are in use"
+    return " ".join(str(cause).split())
+
+
+def _server(url: str) -> sa.URL:
+    """The URL in its parts. What is refused is not repeated: a password may stand in it, or pieces of one."""
     try:
         parsed = sa.make_url(url)
-        if parsed.get_backend_name() != "postgresql" or parsed.password is not None:
-            raise ConfigError(
-                "archive.database: give postgresql+psycopg://user@host/name; the password in PGPASSFILE"
-            )
-        return sa.create_engine(parsed, pool_pre_ping=True)
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise ConfigError(f"archive.database: {error}; give postgresql+psycopg://user@host/name") from error
-    except ModuleNotFoundError as error:
+    except (ArgumentError, ValueError):
+        raise ConfigError(f"archive.database: is no URL; {_ADVICE}") from None
+    secrets = [key for key in parsed.query if "password" in key.lower()]
+    if parsed.password is not None or secrets or "@" in (parsed.host or ""):
+        raise ConfigError(f"archive.database: a password does not belong there; {_ADVICE}")
+    if parsed.drivername != "postgresql+psycopg":
+        raise ConfigError(f"archive.database: is no URL for PostgreSQL; {_ADVICE}")
+    return parsed
+
+
+def _shown(server: sa.URL) -> str:
+    """The URL for messages."""
+    return server.set(query={}).render_as_string(hide_password=True)
+
+
+def _server_engine(server: sa.URL) -> sa.Engine:
+    patience = {key: value for key, value in _PATIENCE.items() if key not in server.query}
+    try:
+        return sa.create_engine(server, pool_pre_ping=True, connect_args=patience)
+    except ImportError as error:
         raise ConfigError("archive.database: needs psycopg; pip install 'apsdm-bluesky[postgres]'") from error
+
+
+def _file_engine(folder: Path) -> sa.Engine:
+    engine = sa.create_engine(f"sqlite:///{folder / 'ledger.sqlite'}", connect_args={"timeout": 30})
+    sa.event.listen(engine, "connect", _set_durable)
+    sa.event.listen(engine, "begin", _begin_immediate)
+    return engine
 
 
 def _set_durable(connection: Any, _: object) -> None:

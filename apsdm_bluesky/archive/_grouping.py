@@ -37,8 +37,8 @@ def group(
     """The groups that are to be bundled now, in the order of their first runs; the others wait.
 
     A group is full when one more run would pass `target` bytes, and due when its first run has waited
-    `wait_s` seconds; where that is 0 nobody waits for company. A run of `target` bytes or more, or of unknown
-    size, has a group of its own at once.
+    `wait_s` seconds, or is that far ahead of a clock that was set back; where that is 0 nobody waits for
+    company. A run of `target` bytes or more, or of unknown size, has a group of its own at once.
     """
     ready: list[list[Candidate]] = []
     open_groups: dict[tuple[str, str | None], list[Candidate]] = {}
@@ -51,7 +51,7 @@ def group(
             ready.append(gathered)
             open_groups[candidate.company] = gathered = []
         gathered.append(candidate)
-    due = [gathered for gathered in open_groups.values() if now - gathered[0].since >= wait_s]
+    due = [gathered for gathered in open_groups.values() if abs(now - gathered[0].since) >= wait_s]
     return sorted([*ready, *due], key=lambda gathered: (gathered[0].since, gathered[0].uids))
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from apsdm_bluesky.errors import ApsdmError, StorageError
 from apsdm_bluesky.spool import RunFile
 
+from ._backoff import Backoff
+from ._births import Births
 from ._grouping import Candidate, group, parts_of
 from ._ledger import Ledger
 from ._requests import Requests
 from ._runs import RunEntry
-from ._sources import SourceError, raw_files
+from ._sources import LateError, SourceError, raw_files
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ class Planner:
         How long a run that is smaller waits for company [s].
     analysis_timeout_s
         How long a run waits for its analysis runs to end [s].
+    late_file_s
+        How long a run waits for files that its documents announce [s].
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class Planner:
         target: int,
         wait_s: float,
         analysis_timeout_s: float,
+        late_file_s: float = 0.0,
         actor: str,
     ) -> None:
         self._requests = requests
@@ -49,13 +54,19 @@ class Planner:
         self._target = target
         self._wait_s = wait_s
         self._timeout_s = analysis_timeout_s
+        self._late_file_s = late_file_s
         self._actor = actor
+        self._backoff = Backoff()
 
     def plan(self) -> int:
         """Queue the bundles that are due; returns how many."""
         now = time.time()
-        waiting = [entry for entry in self._ledger.runs.unplanned() if not self._hindered(entry, now)]
-        candidates = [self._candidate(entry) for entry in waiting]
+        waiting: list[RunEntry] = []
+        candidates: list[Candidate] = []
+        for entry in self._ledger.runs.unplanned():
+            if not self._hindered(entry, now) and (candidate := self._candidate(entry, now)):
+                waiting.append(entry)
+                candidates.append(candidate)
         groups = group(candidates, target=self._target, wait_s=self._wait_s, now=now)
         planned = sum(self._queue(gathered) for gathered in groups)
         due = {uid for gathered in groups for one in gathered for uid in one.uids}
@@ -68,7 +79,7 @@ class Planner:
 
     def _hindered(self, entry: RunEntry, now: float) -> bool:
         """Whether an analysis of the run is still waited for."""
-        if now - entry.created >= self._timeout_s:
+        if not _waits(entry, now, self._timeout_s):
             return False
         running = next((run.uid for run in self._requests.analyses(entry.uid) if run.stop is None), None)
         if running is None:
@@ -76,12 +87,23 @@ class Planner:
         self._tell(entry, f"waits for its analysis, run {running}, to end (at most {self._timeout_s:g} s)")
         return True
 
-    def _candidate(self, entry: RunEntry) -> Candidate:
+    def _candidate(self, entry: RunEntry, now: float) -> Candidate | None:
+        """What is to be grouped; None where the run waits for its files."""
+        patient = _waits(entry, now, self._late_file_s)
+        if patient and not self._backoff.over(entry.uid):
+            return None
         runs = self._with_analyses(entry)
         uids = (entry.uid, *(run.uid for run in runs if run.uid != entry.uid))
         size, parts = entry.size, 1
         if size is None or size >= self._target or len(runs) > 1:
-            size, parts = self._measure(entry, runs)
+            try:
+                size, parts = self._measure(entry, runs)
+            except LateError as error:
+                if patient:
+                    self._backoff.delay(entry.uid)
+                    self._tell(entry, f"waits for its files (at most {self._late_file_s:g} s): {error}")
+                    return None
+                log.warning("run %s: %s", entry.uid, error)  # so will its bundle tell, in quarantine
         return Candidate(
             uids=uids,
             size=size,
@@ -100,15 +122,20 @@ class Planner:
             return ended
 
     def _measure(self, entry: RunEntry, runs: Sequence[RunFile]) -> tuple[int | None, int]:
-        """Bytes and parts of the runs together; None where they cannot be read."""
+        """Bytes and parts of the runs together; None where they cannot be read.
+
+        Raises
+        ------
+        LateError
+            A file is not there, or not whole.
+        """
         try:
             sources = raw_files(runs, self._roots)
+            Births(runs).check_complete(sources)
             size = sum(source.size for source in sources) + sum(run.complete_size() for run in runs)
-        except (
-            SourceError,
-            StorageError,
-            OSError,
-        ) as error:  # its bundle will be quarantined, with this reason
+        except LateError:
+            raise
+        except (SourceError, StorageError, OSError) as error:  # its bundle will be stopped, with this reason
             log.warning("run %s: %s", entry.uid, error)
             return None, 1
         if size != entry.size:
@@ -126,3 +153,11 @@ class Planner:
     def _tell(self, entry: RunEntry, reason: str) -> None:
         if entry.reason != reason:
             self._ledger.runs.set_waiting(entry.uid, reason)
+
+
+def _waits(entry: RunEntry, now: float, limit: float) -> bool:
+    """Whether the run was requested less than `limit` seconds ago.
+
+    A request that lies further ahead was made by a clock that was set back since: nobody waits for that.
+    """
+    return abs(now - entry.created) < limit

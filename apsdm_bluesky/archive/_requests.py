@@ -35,7 +35,7 @@ class Requests:
 
     def reconcile(self) -> int:
         """Enter every requested run that the ledger does not know; returns how many there were."""
-        self._runs = {run.uid: run for run in self._spool.runs()}
+        self.look()
         new = 0
         for uid, run in self._runs.items():
             if uid in self._settled:
@@ -45,6 +45,11 @@ class Requests:
             except StorageError as error:
                 log.error("run %s cannot be looked at: %s", uid, error)  # noqa: TRY400 - one line for a known fault
         return new
+
+    def look(self) -> Sequence[RunFile]:
+        """Read anew which runs the spool has; returns them. Nothing is entered."""
+        self._runs = {run.uid: run for run in self._spool.runs()}
+        return list(self._runs.values())
 
     def run(self, uid: str) -> RunFile:
         """A run in the spool.
@@ -67,6 +72,13 @@ class Requests:
             for run in self._runs.values()
             if self._raw_uid_of(run) == uid and run.uid not in self._settled
         ]
+
+    def unsettled_analyses(self) -> Sequence[tuple[str, str]]:
+        """All analyses that the ledger does not know, as (raw run, analysis)."""
+        found = (
+            (self._raw_uid_of(run), run.uid) for run in self._runs.values() if run.uid not in self._settled
+        )
+        return [(str(raw), uid) for raw, uid in found if raw is not None]
 
     def take_along(self, run: RunFile, collection: str) -> None:
         """Enter an analysis that goes with its raw run."""

@@ -19,6 +19,9 @@ from ._tables import bundled, records, runs
 _ORDER = (State.QUEUED, State.BUNDLED, State.SUBMITTED, State.COPIED, State.ON_TAPE, State.VERIFIED)
 
 
+_LAST = "\U0010ffff"  # no character comes after it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEntry:
     """A run that is archived, or is to be. Times in seconds since the Unix epoch.
@@ -124,6 +127,16 @@ class RunTable:
             query.where(runs.c.state == State.QUEUED, *mine).order_by(runs.c.created, runs.c.uid)
         )
 
+    def local_copies(self, state: LocalCopy) -> Sequence[RunEntry]:
+        """The station's runs whose local copy is in `state`, in the order they came there."""
+        query = sa.select(runs).where(runs.c.station == self._database.station, runs.c.local == state)
+        return self._select(query.order_by(runs.c.updated, runs.c.uid))
+
+    def unverified_analyses(self) -> Sequence[RunEntry]:
+        """The analyses of all stations that are not archived."""
+        safe = (State.VERIFIED, State.RELEASED)
+        return self._select(sa.select(runs).where(runs.c.raw_uid.is_not(None), runs.c.state.not_in(safe)))
+
     def known(self) -> set[str]:
         """The uids of all runs."""
         with self._database.read() as connection:
@@ -190,8 +203,15 @@ class RunTable:
 
 
 def refresh_runs(connection: sa.Connection, uids: Iterable[str]) -> None:
-    """Derive the states of runs from those of their bundles, in the transaction that changed these."""
-    for uid in uids:
+    """Derive the states of runs from those of their bundles, in the transaction that changed these.
+
+    The runs are locked first, all in one order: of two transactions that each change another bundle of a run,
+    the second one must see what the first has changed.
+    """
+    ordered = sorted(uids)
+    for uid in ordered:
+        connection.execute(sa.select(runs.c.uid).where(runs.c.uid == uid).with_for_update())
+    for uid in ordered:
         bundles = sa.select(records.c.state, records.c.reason).join(
             bundled, bundled.c.bundle == records.c.uid
         )
@@ -215,7 +235,8 @@ def _rank(found: tuple[State, str]) -> int:
 
 def _conditions(wanted: RunFilter) -> Iterable[sa.ColumnElement[bool]]:
     if wanted.uid:
-        yield runs.c.uid.startswith(wanted.uid, autoescape=True)
+        yield runs.c.uid >= wanted.uid  # not LIKE: SQLite's has no index, and takes 'a' for 'A'
+        yield runs.c.uid < f"{wanted.uid}{_LAST}"
     if wanted.states:
         yield runs.c.state.in_(wanted.states)
     if wanted.experiment is not None:

@@ -14,6 +14,7 @@ from apsdm_bluesky.spool import RunFile
 
 from ._extent import check_extent
 from ._names import is_text
+from ._tombstone import is_tombstone
 
 _FILE_URI = re.compile(r"file://(?:localhost)?(?P<path>/[^?#]+)")
 _ZARR_GROUP_FILES = ("zarr.json", ".zgroup", ".zattrs")
@@ -21,6 +22,10 @@ _ZARR_GROUP_FILES = ("zarr.json", ".zgroup", ".zattrs")
 
 class SourceError(FormatError):
     """The files are not what the documents say, or the documents refer to what may not be read."""
+
+
+class LateError(SourceError):
+    """A file that the documents announce is not there, or not whole. It may still come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +52,10 @@ def raw_files(runs: Sequence[RunFile], roots: Sequence[Path]) -> list[SourceFile
 
     Raises
     ------
+    LateError
+        A file is missing, or shorter than the stream_datum documents say.
     SourceError
-        A file is missing, shorter than the stream_datum documents say, or outside of `roots`.
+        A file is outside of `roots`, or no plain one.
     """
     found: dict[str, SourceFile] = {}
     for run in runs:
@@ -57,6 +64,21 @@ def raw_files(runs: Sequence[RunFile], roots: Sequence[Path]) -> list[SourceFile
                 sharing = found[file.name].runs if file.name in found else ()
                 found[file.name] = replace(file, runs=tuple(dict.fromkeys((*sharing, run.uid))))
     return sorted(found.values(), key=lambda file: file.name.encode())
+
+
+def places(run: RunFile, roots: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Each file or folder that a run's documents refer to, there or not, and the root it lies under.
+
+    One that lies in another one of them is left out.
+
+    Raises
+    ------
+    SourceError
+        A document is malformed, or refers to what lies outside of `roots`.
+    """
+    found = {_locate(str(resource.get("uri")), roots) for resource, _ in _resources(run)}
+    paths = {path for path, _ in found}
+    return sorted((path, root) for path, root in found if paths.isdisjoint(path.parents))
 
 
 def _resources(run: RunFile) -> list[tuple[Mapping[str, Any], int]]:
@@ -84,7 +106,7 @@ def _resources(run: RunFile) -> list[tuple[Mapping[str, Any], int]]:
 
 def _files_of(resource: Mapping[str, Any], rows: int, roots: Sequence[Path]) -> Iterator[SourceFile]:
     path, root = _locate(str(resource.get("uri")), roots)
-    files = list(_walk(path))
+    files = list(walk(path))
     parameters = resource.get("parameters")
     try:
         check_extent(
@@ -95,11 +117,11 @@ def _files_of(resource: Mapping[str, Any], rows: int, roots: Sequence[Path]) -> 
             rows,
         )
     except FormatError as error:
-        raise SourceError(str(error)) from error
+        raise LateError(str(error)) from error
     for file in (*files, *_group_files(path, root)):
         info = file.lstat()
         yield SourceFile(
-            name=_member_name(file, root), path=file, size=info.st_size, mtime_ns=info.st_mtime_ns
+            name=member_name(file, root), path=file, size=info.st_size, mtime_ns=info.st_mtime_ns
         )
 
 
@@ -130,16 +152,23 @@ def _locate(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
     raise SourceError(f"{uri!r} is refused; it lies outside of the raw data folders ({allowed})")
 
 
-def _walk(path: Path) -> Iterator[Path]:
-    """The plain files at or under `path`."""
+def walk(path: Path) -> Iterator[Path]:
+    """The plain files at or under `path`, but no tombstones.
+
+    Raises
+    ------
+    SourceError
+        There is nothing, or a link or a device.
+    """
     try:
         mode = path.lstat().st_mode
         if stat.S_ISDIR(mode):
             for child in sorted(os.scandir(path), key=lambda entry: entry.name):
-                yield from _walk(Path(child.path))
+                if not is_tombstone(Path(child.path)):
+                    yield from walk(Path(child.path))
             return
     except FileNotFoundError as error:
-        raise SourceError(f"{error.filename}: is missing, but the documents refer to it") from error
+        raise LateError(f"{error.filename}: is missing, but the documents refer to it") from error
     if not stat.S_ISREG(mode):
         raise SourceError(f"{path}: is a link or no plain file; put the file itself there")
     yield path
@@ -155,7 +184,8 @@ def _group_files(path: Path, root: Path) -> Iterable[Path]:
                 yield folder / name
 
 
-def _member_name(file: Path, root: Path) -> str:
+def member_name(file: Path, root: Path) -> str:
+    """The name in a bundle of a file under `root`."""
     name = f"raw/{file.relative_to(root).as_posix()}"
     if not is_text(name):
         raise SourceError(

@@ -73,6 +73,11 @@ class ArchivePlaces:
     prefix: str
     target: int
 
+    @property
+    def bundles(self) -> Path:
+        """Bundles under construction, and the manifests of all."""
+        return self.folder / "bundles"
+
     def contents(self, record: Record) -> Contents:
         """Which files of its runs a bundle takes."""
         return Contents(roots=self.roots, target=self.target, part=record.part, parts=record.parts)
@@ -104,9 +109,9 @@ class Steps:
         self._requests = requests
         self._transfers = transfers
         self._should_stop = should_stop
+        self._bundles = places.bundles
         self._verify = verify
         self._progress = progress_of(places.folder)
-        self._bundles = places.folder / "bundles"
         self._readback = places.folder / "readback"
         self._of: Mapping[Instruction, Callable[[Record], Event | None]] = {
             Instruction.BUNDLE: self._bundle,

@@ -7,7 +7,18 @@ import sys
 
 import typer
 
-from . import _archive, _archive_rebuild, _demo, _doctor, _login, _reduce, _servers, _shell, _stream
+from . import (
+    _archive,
+    _archive_rebuild,
+    _archive_release,
+    _demo,
+    _doctor,
+    _login,
+    _reduce,
+    _servers,
+    _shell,
+    _stream,
+)
 from ._faults import run
 
 app = typer.Typer(
@@ -23,8 +34,9 @@ app.command("reduce")(_reduce.reduce)
 app.command("up")(_servers.up)
 app.command("serve")(_servers.serve)
 app.command("agent")(_servers.agent)
-app.add_typer(_archive.app, name="archive")
+_archive.app.command("release")(_archive_release.release)
 _archive.app.command("rebuild")(_archive_rebuild.rebuild)
+app.add_typer(_archive.app, name="archive")
 app.add_typer(_stream.app, name="stream")
 app.command("shell")(_shell.shell)
 app.command("doctor")(_doctor.doctor)

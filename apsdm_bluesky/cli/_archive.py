@@ -53,7 +53,7 @@ def list_runs(
     except ValueError:
         raise typer.BadParameter(f"give one of {', '.join(State)}", param_hint="--state") from None
     wanted = RunFilter(
-        uid=run, states=states, experiment=experiment, since=_epoch(since), until=_epoch(until), limit=limit
+        uid=run, states=states, experiment=experiment, since=epoch(since), until=epoch(until), limit=limit
     )
     with opened(config, home) as ledger:
         entries = ledger.runs.list(wanted)
@@ -227,5 +227,6 @@ def _moment(seconds: float | None) -> str:
     return "-" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def _epoch(moment: datetime | None) -> float | None:
+def epoch(moment: datetime | None) -> float | None:
+    """A date of the command line, which is UTC, in seconds since the Unix epoch."""
     return None if moment is None else moment.replace(tzinfo=UTC).timestamp()

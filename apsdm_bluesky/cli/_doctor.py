@@ -164,6 +164,19 @@ def _agent(config: BeamlineConfig) -> Iterator[Finding]:
     yield Finding(level=level, subject="agent", found=f"{running}; archive: {counts}", advice=advice)
 
 
+def _expiry(config: BeamlineConfig) -> Iterator[Finding]:
+    from apsdm_bluesky.archive import expiring_of
+
+    found = expiring_of(config)
+    if found:
+        yield Finding(
+            level="note",
+            subject="retention",
+            found=f"that of {len(found)} bundles ends soon, first of {found[0].bundle.uid}",
+            advice="have it prolonged, or archive again; 'apsdm archive ls --expiring' lists them",
+        )
+
+
 def _detectors(config: BeamlineConfig) -> Iterator[Finding]:
     if config.simulation is not None:
         yield Finding(level="ok", subject="detectors", found="simulated; started with each session")
@@ -203,5 +216,6 @@ _CHECKS: tuple[Check, ...] = (
     _folders,
     _server,
     _agent,
+    _expiry,
     _detectors,
 )

@@ -55,6 +55,7 @@ class ArchiveConfig(Model):
         description="PostgreSQL: postgresql+psycopg://user@host/name; default: a file in the state folder",
     )
     analysis_timeout_s: NotNegative = Field(600, description="wait so long for the live analysis")
+    late_file_s: NotNegative = Field(600, description="wait so long for files that the documents announce")
     bundle_gb: Positive = Field(
         100, description="size of a bundle [1e9 bytes]: small runs share one, big ones fill several"
     )

@@ -13,12 +13,15 @@ class EventGather:
     ----------
     most
         Frames that it holds.
+    words
+        Events that there is room for from the first one on: room takes memory only where it is used, and
+        growing costs a copy and the first touch of new memory. More is made when needed.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, words: int) -> None:
         self._slots = np.empty(most, np.int64)
         self._offsets = np.zeros(most + 1, np.int64)
-        self._words = np.empty(0, np.uint64)
+        self._words = np.empty(words, np.uint64)
         self._frames = 0
 
     def __len__(self) -> int:

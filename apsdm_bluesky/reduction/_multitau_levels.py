@@ -71,7 +71,7 @@ class Levels:
         self._events: EventLevels | None = None
         self._sparse = False
         self._next = 0
-        self._gather = EventGather(BLOCK)
+        self._gather = EventGather(BLOCK, MOST_WORDS)
         # The last frames as events, when they came without a gap and `_sparse` is False.
         self._kept: list[tuple[NDArray[np.uint64], NDArray[np.int64]]] = []
         # The first frames as events, which find no earlier partner, until the dense levels know of them.

@@ -4,6 +4,20 @@ from typing import Any
 
 from apsdm_bluesky.config import BeamlineConfig
 
+# By media type, what opens it.
+_GUARDS = {
+    "application/x-zarr": "ZARR",
+    "application/x-zarr;structure=events": "ZARR_EVENTS",
+    "application/x-zarr;structure=sparse": "ZARR_SPARSE",
+    "application/x-hdf5": "HDF5",
+    "application/x-npy": "NPY",
+    "multipart/related;type=application/x-npy": "NPYS",
+    "image/tiff": "TIFF",
+    "multipart/related;type=image/tiff": "TIFFS",
+    "image/jpeg": "JPEG",
+    "multipart/related;type=image/jpeg": "JPEGS",
+}
+
 
 def tables_uri(config: BeamlineConfig) -> str:
     """The DuckDB file that holds the rows of tables (events and results)."""
@@ -26,13 +40,10 @@ def server_settings(config: BeamlineConfig) -> dict[str, Any]:
             # Raw frames stay where the devices wrote them. Nothing else on this machine can be read.
             "readable_storage": [str(folders.raw)],
             "init_if_not_exists": True,
-            # Raw frames that are stored as events.
+            # Whatever raw data may be: where they were released to tape, none is read.
             "adapters_by_mimetype": {
-                mimetype: f"apsdm_bluesky.tiled_config._adapters:{adapter}"
-                for mimetype, adapter in (
-                    ("application/x-zarr;structure=events", "EventFramesAdapter"),
-                    ("application/x-zarr;structure=sparse", "EventCoordinatesAdapter"),
-                )
+                mimetype: f"apsdm_bluesky.tiled_config._released:{guard}"
+                for mimetype, guard in _GUARDS.items()
             },
         },
         # Otherwise `/asset/bytes?relative_path=../..` serves any file that the server's account can read

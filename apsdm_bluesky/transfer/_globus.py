@@ -21,7 +21,9 @@ log = logging.getLogger(__name__)
 
 
 class Globus:
-    """A `Transfer` between this machine's collection and another one. Not thread-safe.
+    """A `Transfer` between this machine's collection and another one.
+
+    Threads may share it, as long as each request is the business of one at a time.
 
     Nothing that exists at the destination is overwritten, whenever a process dies. Globus itself replaces
     what stands under a destination path, so it never gets a final name to write to:

@@ -75,7 +75,7 @@ def open_client(
         "apsdm-bluesky",
         login_client=_login_client(config),
         config=globus_sdk.GlobusAppConfig(
-            token_storage=_token_storage(folder),
+            token_storage=_token_storage(folder, _namespace(config)),
             request_refresh_tokens=config.login == "user",
             token_validation_error_handler=None,  # a daemon never opens a login
         ),
@@ -141,7 +141,14 @@ def _patience() -> dict[str, Any]:
     }
 
 
-def _token_storage(folder: Path) -> Any:
+def _namespace(config: GlobusConfig) -> str:
+    """Whose tokens these are. A service account that is to have other consents must not use its old ones."""
+    ends = {"local": config.local_collection, "destination": config.collection}
+    wanted = [ends[which] for which in sorted(config.data_access)] if config.login == "service" else []
+    return " ".join(wanted) or "DEFAULT"
+
+
+def _token_storage(folder: Path, namespace: str) -> Any:
     import sqlite3
 
     from globus_sdk.token_storage import SQLiteTokenStorage
@@ -149,7 +156,8 @@ def _token_storage(folder: Path) -> Any:
     path = folder / "tokens.db"
     try:
         make_folder(folder)
-        storage = SQLiteTokenStorage(path)
+        # One call is made at a time, but by whichever thread works on the bundle.
+        storage = SQLiteTokenStorage(path, connect_params={"check_same_thread": False}, namespace=namespace)
         path.chmod(0o600)
     except (OSError, ValueError, sqlite3.Error) as error:
         raise StorageError(f"{path}: {error}; give write permission, or move a damaged file away") from error

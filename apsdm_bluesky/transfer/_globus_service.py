@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ class GlobusService:
 
     Every method raises `ServiceError` for what passes by itself, and says when it is tried again;
     `ApsdmError` with an instruction for what does not; `StorageError` where tokens cannot be kept.
-    Not thread-safe.
+    Threads may share it: one call is made at a time, so that a service in trouble is met once, not by each.
     """
 
     def __init__(self, config: GlobusConfig, folder: Path) -> None:
@@ -47,6 +48,7 @@ class GlobusService:
         self._folder = folder
         self._opened: tuple[GlobusApp, TransferClient] | None = None
         self._patience = Patience()
+        self._lock = threading.RLock()
 
     def new_submission_id(self) -> str:
         """An id under which one task is made, however often it is submitted."""
@@ -206,24 +208,31 @@ class GlobusService:
 
     def close(self) -> None:
         """Close connections and the token store; the next call opens them again."""
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            app, client = opened
-            client.close()
-            app.close()
+        with self._lock:
+            opened, self._opened = self._opened, None
+            if opened is not None:
+                app, client = opened
+                client.close()
+                app.close()
 
     @contextlib.contextmanager
     def _asking(self, subject: str) -> "Iterator[TransferClient]":
         """The client, for one call about `subject`, with its errors translated."""
-        import globus_sdk
-        from globus_sdk.token_storage import TokenValidationError
-
-        self._patience.check()
-        try:
+        with self._lock, self._translated(subject):
+            self._patience.check()
             if self._opened is None:
                 self._opened = open_client(self._config, self._folder)
             yield self._opened[1]
             self._patience.reset()
+
+    @contextlib.contextmanager
+    def _translated(self, subject: str) -> "Iterator[None]":
+        """Errors of the SDK as those of this package."""
+        import globus_sdk
+        from globus_sdk.token_storage import TokenValidationError
+
+        try:
+            yield
         except globus_sdk.GlobusAPIError as error:
             if is_passing(error):
                 raise self._patience.trouble(

@@ -18,8 +18,10 @@ _NEEDS_PERSON = {
     "NO_SPACE": "free space at the destination, nothing was removed",
     "NO SPACE LEFT": "free space at the destination, nothing was removed",
 }
-# Globus tries these again while a task is ACTIVE; only a task that FAILED by them is over.
+# Globus tries these again until the deadline; a task that FAILED by them is over, and so is one that met
+# nothing else so often.
 _FATAL = {"CHECKSUM": "the file is not what was announced, find out who changed it"}
+_TRIES = 5
 
 _WAITING = {
     "PAUSED": (False, "an administrator paused it; it goes on when the pause ends"),
@@ -79,8 +81,9 @@ def _active(task: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> Ver
         (str(event.get("code")).upper(), _words(event, "code", "description", "details"))
         for event in itertools.takewhile(lambda event: event.get("is_error", True), events)
     ]
+    tries = sum(bool(_advice(code, _FATAL)) for code, _ in told[1:])
     for code, words in told:
-        advice = _advice(code, _NEEDS_PERSON)
+        advice = _advice(code, _NEEDS_PERSON | (_FATAL if tries >= _TRIES else {}))
         if advice:
             detail = f"{words}; cancelled, {advice}, then retry"
             return Verdict(status=TaskStatus.ACTIVE, detail=detail, needs_person=True, hopeless=True)

@@ -81,6 +81,8 @@ class LocalFolder:
         record = self._tasks.read(task_id)
         if record is None:
             return None
+        if record.report.status in _ENDED:
+            self._tasks.tidy(task_id)  # a killed process may have left it
         self._work_on(record)
         return replace(record.report, bytes_done=self._copied.get(task_id, record.report.bytes_done))
 
@@ -144,7 +146,10 @@ class LocalFolder:
             with lock:
                 record = self._tasks.read(task_id)  # another process may have ended it in between
                 if record is not None and record.report.status not in _ENDED:
-                    self._tasks.write(replace(record, report=self._copy_all(record)))
+                    record = replace(record, report=self._copy_all(record))
+                    self._tasks.write(record)
+                if record is not None:
+                    self._tasks.tidy(task_id)
         except filelock.Timeout:
             log.debug("task %s: another process works on it", task_id)
         except _StoppedError:

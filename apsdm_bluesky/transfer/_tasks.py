@@ -84,6 +84,18 @@ class TaskStore:
         """Whether somebody wishes that the task ends."""
         return self.path(task_id, "cancel").exists()
 
+    def tidy(self, task_id: str) -> None:
+        """Remove what served the work on a task that has ended.
+
+        Whoever has opened its lock before, or makes it again, finds the task ended.
+        """
+        for suffix in ("cancel", "lock"):
+            path = self.path(task_id, suffix)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise storage_refused(path, error) from error
+
     def path(self, task_id: str, suffix: str) -> Path:
         """A file of the task. `FormatError` where `task_id` is no UUID."""
         try:

@@ -22,26 +22,6 @@ class TestConformance(TransferConformance):
         return mover(self.process, folder)
 
 
-def test_a_folder_of_more_than_a_page_is_listed_whole(globus, tmp_path):
-    folder = globus.root("tape") / tmp_path.name / "many"
-    (folder / ".hidden").mkdir(parents=True)
-    names = [f"{number:04}" for number in range(2100)]
-    for name in (*names, ".part", ".hidden/file"):
-        (folder / name).touch()
-    transfer = mover(globus, tmp_path)
-    assert [file.path for file in transfer.list_files("many")] == [f"many/{name}" for name in names]
-    transfer.close()
-
-
-def test_a_listing_goes_on_only_where_globus_answers(globus, tmp_path):
-    (globus.root("tape") / tmp_path.name / "folder").mkdir(parents=True)
-    transfer = mover(globus, tmp_path)
-    globus.fault("ls", status=503, times=2)
-    with pytest.raises(ServiceError, match="tried again at"):
-        list(transfer.list_files())
-    transfer.close()
-
-
 def test_what_globus_is_told(globus, tmp_path):
     """Nothing on trust, no mail, a deadline, and a label that Globus takes and that names the submission."""
     transfer = mover(globus, tmp_path)
@@ -67,4 +47,23 @@ def test_no_files_are_no_request(globus, tmp_path):
     transfer = mover(globus, tmp_path)
     with pytest.raises(FormatError, match="no files"):
         transfer.submit(replace(request(transfer, tmp_path / "x"), items=()))
+
+
+def test_a_folder_of_more_than_a_page_is_listed_whole(globus, tmp_path):
+    folder = globus.root("tape") / tmp_path.name / "many"
+    (folder / ".hidden").mkdir(parents=True)
+    names = [f"{number:04}" for number in range(2100)]
+    for name in (*names, ".part", ".hidden/file"):
+        (folder / name).touch()
+    transfer = mover(globus, tmp_path)
+    assert [file.path for file in transfer.list_files("many")] == [f"many/{name}" for name in names]
+    transfer.close()
+
+
+def test_a_listing_goes_on_only_where_globus_answers(globus, tmp_path):
+    (globus.root("tape") / tmp_path.name / "folder").mkdir(parents=True)
+    transfer = mover(globus, tmp_path)
+    globus.fault("ls", status=503, times=2)
+    with pytest.raises(ServiceError, match="tried again at"):
+        list(transfer.list_files())
     transfer.close()

@@ -68,3 +68,14 @@ def test_no_trouble_no_words():
     assert judge(active(nice="Queued", faults=0)) == judge({"status": "ACTIVE"})
     assert not in_trouble(active(nice="Queued", faults=0))
     assert in_trouble(active(nice="OK", faults=1))
+
+
+def test_a_checksum_that_never_fits_is_hopeless():
+    told = [event("VERIFY_CHECKSUM")] * 5
+    assert not judge(active("VERIFY_CHECKSUM"), told[:4]).hopeless
+    assert not judge(
+        active("VERIFY_CHECKSUM"), [*told[:4], event("PROGRESS", is_error=False), *told]
+    ).hopeless
+    verdict = judge(active("VERIFY_CHECKSUM"), told)
+    assert verdict.hopeless
+    assert "not what was announced" in verdict.detail

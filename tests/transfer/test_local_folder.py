@@ -183,7 +183,19 @@ def test_cancel_survives_a_restart(tmp_path):
     assert living.status(task).status is TaskStatus.FAILED
     assert living.status(task).detail == "cancelled"
     living.close()
+    left = [path.name for path in (tmp_path / "tape/.apsdm-transfer").iterdir()]
+    assert left == [f"{task}.json"], "the wish and the lock end with the task"
     assert files(tmp_path / "tape") == []
+
+
+def test_a_lock_that_a_killed_process_left_goes_with_the_next_question(tmp_path, transfer):
+    (tmp_path / "source").write_bytes(b"x")
+    request = send(transfer, tmp_path / "source")
+    finish(transfer, request)
+    lock = tmp_path / f"tape/.apsdm-transfer/{request.submission_id}.lock"
+    lock.touch()
+    assert transfer.status(request.submission_id).status is TaskStatus.SUCCEEDED
+    assert not lock.exists()
 
 
 def test_damaged_record_is_told(tmp_path, transfer):
