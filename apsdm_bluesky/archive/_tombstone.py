@@ -7,7 +7,6 @@ the data: a Zarr array of which files are missing reads as zeros.
 import json
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -73,14 +72,17 @@ def is_tombstone(path: Path) -> bool:
     return path.name.removesuffix(".part").endswith(SUFFIX)
 
 
-def covering(path: Path) -> Iterator[Path]:
-    """The places of the tombstones that may stand for `path`: its own, and those of the folders it is in."""
-    return (tombstone_path(place) for place in (path, *path.parents) if place.name)
-
-
 def find_tombstone(path: Path) -> Path | None:
-    """The tombstone that stands for `path` or for a folder that it is in; None where there is none."""
-    return next((place for place in covering(path) if os.path.lexists(place)), None)
+    """The tombstone that stands for `path` or for a folder that it is in; None where there is none.
+
+    Readers ask before and after each reading: it takes some microseconds a folder.
+    """
+    place = os.fspath(path)
+    while (folder := os.path.dirname(place)) != place:  # noqa: PTH120 - pathlib takes four times as long
+        if os.path.lexists(place + SUFFIX):
+            return Path(place + SUFFIX)
+        place = folder
+    return None
 
 
 def write_tombstone(asset: Path, tombstone: Tombstone) -> None:

@@ -1,15 +1,26 @@
 """Release, step by step, against a real spool, ledger and local folder that something happens to."""
 
 import os
-import shutil
 import time
 
 import pytest
+import sqlalchemy as sa
 
-from apsdm_bluesky.archive import LocalCopy, ManifestFiles, ReleaseAsked, Releases, State, read_tombstone
+from apsdm_bluesky.archive import (
+    ExpiryWatch,
+    LocalCopy,
+    ManifestFiles,
+    ReleaseAsked,
+    Releases,
+    State,
+    read_tombstone,
+)
 from apsdm_bluesky.archive import _events as events
+from apsdm_bluesky.archive._local_copy import LocalRestored, RestoreAsked
 from apsdm_bluesky.archive._steps import ArchivePlaces
+from apsdm_bluesky.archive._tables import records
 from apsdm_bluesky.archive._tombstone import tombstone_path
+from apsdm_bluesky.cli._doctor import _expiry
 from tests.archive.samples import SampleBeamline
 from tests.archive.test_archiver import Driver
 from tests.waiting import wait_for
@@ -250,8 +261,8 @@ def test_a_file_that_comes_back_wrong_during_the_removal_holds_it_up(sample, dri
     driver.until("raw", State.VERIFIED)
     kept = {path: path.read_bytes() for path in (frames / "c").rglob("*") if path.is_file()}
     driver.release("raw")
-    driver.ledger.runs.apply("raw", _restore("x"), actor="test")
-    driver.ledger.runs.apply("raw", _restored(), actor="test")
+    driver.ledger.runs.apply("raw", RestoreAsked(job="x"), actor="test")
+    driver.ledger.runs.apply("raw", LocalRestored(), actor="test")
     driver.ask("raw")  # as an agent would find it that was killed: tombstone, and some files
     chunk = next(iter(kept))
     chunk.parent.mkdir(parents=True)
@@ -263,16 +274,22 @@ def test_a_file_that_comes_back_wrong_during_the_removal_holds_it_up(sample, dri
     wait_for(driver.releases.bring_on, message="the release")
     assert driver.local("raw")[0] is LocalCopy.RELEASED
     assert not frames.exists()
-    shutil.rmtree(frames, ignore_errors=True)
 
 
-def _restore(job):
-    from apsdm_bluesky.archive._local_copy import RestoreAsked
-
-    return RestoreAsked(job=job)
-
-
-def _restored():
-    from apsdm_bluesky.archive._local_copy import LocalRestored
-
-    return LocalRestored()
+def test_the_log_tells_once_a_day_of_a_retention_that_ends(sample, driver, caplog):
+    sample.take("raw")
+    driver.until("raw", State.VERIFIED)
+    watch = ExpiryWatch(driver.ledger, sample.config.archive)
+    watch.look()
+    assert caplog.messages == []
+    with driver.ledger.database.begin() as connection:
+        connection.execute(sa.update(records).values(created=time.time() - 700 * 86400))
+    watch.look()
+    assert caplog.messages == [], "not before a day has passed"
+    again = ExpiryWatch(driver.ledger, sample.config.archive)
+    again.look()
+    again.look()
+    (told,) = caplog.messages
+    assert "the tape's retention of 1 bundles ends soon, first on 20" in told
+    (found,) = _expiry(sample.config)
+    assert (found.level, found.found) == ("note", "that of 1 bundles ends soon, first of raw")
