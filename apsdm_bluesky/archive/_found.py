@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from apsdm_bluesky.durable import make_folder, sync
 from apsdm_bluesky.errors import FormatError, StorageError
 from apsdm_bluesky.transfer import RemoteFile, Transfer
 
@@ -71,16 +72,27 @@ class Finder:
         A folder for what is fetched.
     roots
         The folders of raw data.
+    keep
+        Whether what is fetched stays in `local`, where nothing has its name: whoever wants the manifest next
+        need not wait for the tape.
     """
 
     def __init__(
-        self, transfer: Transfer, prefix: str, *, local: Path, scratch: Path, roots: Sequence[Path]
+        self,
+        transfer: Transfer,
+        prefix: str,
+        *,
+        local: Path,
+        scratch: Path,
+        roots: Sequence[Path],
+        keep: bool,
     ) -> None:
         self._transfer = transfer
         self._prefix = prefix
         self._local = local
         self._scratch = scratch
         self._roots = roots
+        self._keep = keep
 
     def find(self) -> Findings:
         """All bundles, in the order of their paths.
@@ -134,12 +146,21 @@ class Finder:
                 wanted.append(file)
         places, faults = fetch(self._transfer, wanted, self._scratch)
         findings.refused += [f"{printable(path)}: {printable(why, 500)}" for path, why in faults.items()]
-        read = {path: self._read(place, path, findings) for path, place in places.items()}
-        return {
-            path: told
-            for path, told in read.items()
-            if told is not None and self._is_in_place(told, path, findings)
-        }
+        taken = {}
+        for path, place in places.items():
+            told = self._read(place, path, findings)
+            if told is not None and self._is_in_place(told, path, findings):
+                taken[path] = told
+                self._keep_copy(place, told)
+        return taken
+
+    def _keep_copy(self, place: Path, told: ToldBundle) -> None:
+        target = self._place(told, ".json")
+        if self._keep and not target.exists():
+            make_folder(self._local)
+            sync(place)
+            place.replace(target)
+            sync(self._local)
 
     def _read(self, place: Path, name: str, findings: Findings) -> ToldBundle | None:
         try:

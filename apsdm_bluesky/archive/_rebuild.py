@@ -122,6 +122,7 @@ class Rebuild:
                 local=self._places.folder / "bundles",
                 scratch=scratch,
                 roots=self._places.roots,
+                keep=not self._dry_run,
             )
             findings = finder.find()
             salvaged = self._salvage(transfer, findings.tars, scratch)

@@ -14,6 +14,7 @@ from ._manifest_check import bundle_uid
 from ._record import Record
 from ._requests import entry_of_start
 from ._runs import RunEntry
+from ._tombstone import find_tombstone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +127,8 @@ def _is_here(member: BundleMember, roots: Sequence[Path]) -> bool:
         info = os.lstat(place)
     except OSError:
         return False
-    return stat.S_ISREG(info.st_mode) and info.st_size == member.size
+    whole = stat.S_ISREG(info.st_mode) and info.st_size == member.size
+    return whole and find_tombstone(place) is None
 
 
 def _moment(runs: Iterable[ArchivedRun]) -> float:

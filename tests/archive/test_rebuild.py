@@ -129,9 +129,11 @@ def place(driver, name: str):
 def test_a_second_rebuild_changes_nothing(sample, lost):
     dry = rebuilt(lost, sample, dry_run=True)
     assert lost.ledger.list() == []
+    assert not (sample.folders.archive / "bundles").exists()
     first = rebuilt(lost, sample)
     assert dry == first
     assert [(entry.bundle, entry.state) for entry in first.entered] == [("one", "COPIED"), ("two", "COPIED")]
+    assert len(list((sample.folders.archive / "bundles").glob("*.manifest.json"))) == 2
     before = lost.ledger.list(), lost.ledger.history("one")
     assert rebuilt(lost, sample) == RebuildReport(known=["one", "two"])
     assert (lost.ledger.list(), lost.ledger.history("one")) == before
@@ -239,6 +241,13 @@ def test_released_runs_are_released_again_when_verified(sample, lost):
     assert lost.ledger.runs.get("analysis").state is State.VERIFIED
 
 
+def test_what_a_tombstone_stands_for_is_released(sample, lost):
+    (sample.folders.raw / "one.zarr/image.released.json").write_text("{}")
+    rebuilt(lost, sample)
+    assert lost.ledger.runs.get("one").local is LocalCopy.RELEASED
+    assert lost.ledger.runs.get("two").local is LocalCopy.HELD
+
+
 def test_an_agent_that_was_started_before_does_no_harm(sample, lost):
     """It planned the runs again; for want of raw data it got no further."""
     shutil.rmtree(sample.folders.raw / "one.zarr")
@@ -305,11 +314,13 @@ def test_what_contradicts_the_ledger_is_told_and_nothing_is_overwritten(sample, 
     rebuilt(lost, sample)
     before = lost.ledger.get("one")
     manifest = place(lost, "one.manifest.json")
-    changed = dataclasses.replace(decode_manifest(manifest.read_bytes()), sha256="0" * 64)
+    changed = dataclasses.replace(decode_manifest(manifest.read_bytes()), sha256="0" * 64, esaf="other")
     manifest.write_bytes(encode_manifest(changed))
+    bundles = sample.folders.archive / "bundles"
     report = rebuilt(lost, sample)
     assert report.conflicts == [
-        "local:my-beamline/2023/11/one.manifest.json: bundle one has other digests in the ledger"
+        f"my-beamline/2023/11/one.manifest.json: is not what {bundles} has under its name",
+        "local:my-beamline/2023/11/one.manifest.json: bundle one has other digests in the ledger",
     ]
     assert lost.ledger.get("one") == before
 
