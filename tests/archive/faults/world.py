@@ -238,7 +238,7 @@ class World:
                 assert entry.event == "Arrived"
                 assert entry.evidence["found_size"] == record.size
             if entry.to_state == State.VERIFIED:
-                assert entry.event == "ReadBack"
+                assert entry.event in ("ReadBack", "ReadAgain")
                 assert entry.evidence["found_sha256"] == record.sha256
         assert entries[-1].to_state == State.VERIFIED
 
