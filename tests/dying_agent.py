@@ -17,6 +17,7 @@ from typing import Any
 
 from apsdm_bluesky import agent
 from apsdm_bluesky.archive import Ledger, State
+from apsdm_bluesky.archive._reading_table import ReadingTable
 from apsdm_bluesky.archive._runs import RunTable
 from apsdm_bluesky.config import BeamlineConfig
 
@@ -37,12 +38,13 @@ def die_at(step: int) -> None:
 
         return wrapper
 
-    for name in ("fsync", "replace", "link", "mkdir", "unlink", "rmdir"):
+    for name in ("fsync", "replace", "rename", "link", "mkdir", "unlink", "rmdir"):
         setattr(os, name, dying(getattr(os, name)))
     Ledger.apply = dying(Ledger.apply)  # type: ignore[method-assign]
     Ledger.plan = dying(Ledger.plan)  # type: ignore[method-assign]
     RunTable.add = dying(RunTable.add)  # type: ignore[method-assign]
     RunTable.apply = dying(RunTable.apply)  # type: ignore[method-assign]
+    ReadingTable.apply = dying(ReadingTable.apply)  # type: ignore[method-assign]
 
 
 def work(home: Path, step: int) -> None:

@@ -11,11 +11,14 @@ from apsdm_bluesky.archive import (
     AgentLock,
     ArchivePlaces,
     Archiver,
+    DrillSchedule,
     Evidence,
     ExpiryWatch,
     Ledger,
     ManifestFiles,
     Planner,
+    Reader,
+    ReadingSteps,
     Releases,
     Requests,
     Steps,
@@ -102,6 +105,9 @@ class Agent:
             verify=Evidence(config.archive.verify),
         )
         archiver = Archiver(ledger, steps, actor=_ACTOR)
+        reading_steps = ReadingSteps(
+            places, ledger=ledger, transfers=transfers, should_stop=stop.is_set, actor=_ACTOR
+        )
         watchdog = Watchdog(ledger, config.archive.stuck_h * 3600)
         manifests = ManifestFiles(places.bundles, transfers)
         releases = Releases(
@@ -115,6 +121,13 @@ class Agent:
             planner=planner,
             ledger=ledger,
             archiver=archiver,
+            reader=Reader(ledger, reading_steps, actor=_ACTOR),
+            drills=DrillSchedule(
+                ledger,
+                every_s=config.archive.drill_every_h * 3600,
+                bundles=config.archive.drill_bundles,
+                actor=_ACTOR,
+            ),
             watchdog=watchdog,
             releases=releases,
             expiry=ExpiryWatch(ledger, config.archive),
@@ -129,13 +142,15 @@ class _Parts:
     planner: Planner
     ledger: Ledger
     archiver: Archiver
+    reader: Reader
+    drills: DrillSchedule
     watchdog: Watchdog
     releases: Releases
     expiry: ExpiryWatch
     crew: Crew
 
     def look_once(self) -> str:
-        """Adopt, reconcile, plan, and have every bundle that is not verified brought on.
+        """Adopt, reconcile, plan, and have what is not verified, and what is read back, brought on.
 
         Returns
         -------
@@ -145,13 +160,17 @@ class _Parts:
             self.adoption.look()
             self.requests.reconcile()
             self.planner.plan()
+            self.drills.look()
             records = self.ledger.list(*WORKING)
+            readings = self.reader.uids()
             self.watchdog.look()
             self.expiry.look()
         except (StorageError, ServiceError) as error:
             return str(error)
         for record in records:
             self.crew.put(record.uid, lambda uid=record.uid: self.archiver.bring_on(uid))  # type: ignore[misc]
+        for reading in readings:
+            self.crew.put(reading, lambda uid=reading: self.reader.bring_on(uid))  # type: ignore[misc]
         self.crew.put("release", self.releases.bring_on)
         return ""
 

@@ -176,10 +176,25 @@ class Md5Told(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadAgain(Event):
-    """The digest of a verified bundle that was read back once more: for a drill, or on request."""
+    """The digest of a verified bundle that was read back once more: for a drill, or on request.
+
+    Parameters
+    ----------
+    found_manifest_sha256
+        Of the manifest beside it; None where that was not read.
+    """
 
     found_sha256: str
+    found_manifest_sha256: str | None = None
     evidence: Evidence = field(default=Evidence.RESTORED_SHA256, init=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundWrong(Event):
+    """A verified bundle is not what it was: gone, of another size, or not what its manifest says."""
+
+    reason: str
+    needs_person: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from ._entering import check_free, enter_run
 from ._events import Event
 from ._history import TransitionEntry, log_transition, read_history
 from ._machine import TransitionError, apply
+from ._reading_table import ReadingTable
 from ._record import Evidence, Record, State
 from ._runs import RunEntry, RunTable, refresh_runs
 from ._tables import bundled, records
@@ -33,11 +34,14 @@ class Ledger:
     ----------
     runs
         The runs whose bundles these are.
+    readings
+        What is read back from the archive.
     """
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
         self.database = Database(folder, url)
         self.runs = RunTable(self.database)
+        self.readings = ReadingTable(self.database)
 
     def plan(self, runs: Sequence[str], *, parts: int = 1, actor: str) -> list[str]:
         """Queue the bundles that are to hold `runs`, which are in the ledger and in no bundle yet.

@@ -63,6 +63,13 @@ class LocalRestored(Event):
     """The files are back, with the sha256 of the manifest."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreGivenUp(Event):
+    """Not all files are back, and nobody brings them any more."""
+
+    local_reason: str
+
+
 TABLE: Mapping[tuple[LocalCopy, type[Event]], LocalCopy] = {
     (LocalCopy.HELD, ReleaseAsked): LocalCopy.RELEASING,
     (LocalCopy.RELEASING, ReleaseRefused): LocalCopy.HELD,
@@ -70,6 +77,7 @@ TABLE: Mapping[tuple[LocalCopy, type[Event]], LocalCopy] = {
     (LocalCopy.RELEASING, LocalRemoved): LocalCopy.RELEASED,
     (LocalCopy.RELEASED, RestoreAsked): LocalCopy.RESTORING,
     (LocalCopy.RESTORING, LocalRestored): LocalCopy.HELD,
+    (LocalCopy.RESTORING, RestoreGivenUp): LocalCopy.RELEASED,
 }
 
 

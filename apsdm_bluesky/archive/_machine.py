@@ -19,6 +19,7 @@ from ._events import (
     Found,
     FoundHarmed,
     FoundMissing,
+    FoundWrong,
     Md5Told,
     MigratedToTape,
     ReadAccepted,
@@ -68,6 +69,8 @@ def _fits_sha256(record: Record, event: Any) -> str:
 def _fits_sha256_again(record: Record, event: Any) -> str:
     if event.found_sha256 != record.sha256:
         return f"{record.destination} was read again with sha256 {event.found_sha256}, not {record.sha256}"
+    if event.found_manifest_sha256 not in (None, record.manifest_sha256):
+        return f"the manifest of {record.destination} was read again with another content"
     return ""
 
 
@@ -137,6 +140,7 @@ TABLE: Mapping[tuple[State, type[Event]], Transition] = {
     },
     **{(state, Md5Told): Transition(State.VERIFIED, fits=_fits_md5) for state in _DELIVERED},
     (State.VERIFIED, ReadAgain): Transition(State.VERIFIED, fits=_fits_sha256_again, resume_at=State.COPIED),
+    (State.VERIFIED, FoundWrong): Transition(State.PARKED, clears=_EVIDENCE, resume_at=State.COPIED),
     **{(state, Waiting): Transition(state) for state in _WORKING},
     **{(state, Blocked): Transition(State.PARKED) for state in _WORKING},
     (State.PARKED, Resumed): Transition(None),

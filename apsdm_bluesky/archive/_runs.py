@@ -169,29 +169,7 @@ class RunTable:
             The event cannot happen in this state.
         """
         with self._database.begin() as connection:
-            row = connection.execute(sa.select(runs).where(runs.c.uid == uid).with_for_update()).one_or_none()
-            if row is None:
-                raise TransitionError(f"run {uid} is not in the ledger")
-            before = _entry(row)
-            local = apply_local(uid, before.local, before.state, event)
-            evidence = asdict(event)
-            values = {
-                "local": local,
-                "local_reason": evidence.get("local_reason", ""),
-                "updated": time.time(),
-            }
-            connection.execute(sa.update(runs).where(runs.c.uid == uid).values(values))
-            log_transition(
-                connection,
-                uid,
-                time=values["updated"],
-                event=type(event).__name__,
-                states=(before.local, local),
-                evidence=evidence,
-                actor=actor,
-            )
-            refresh_runs(connection, [uid])
-            return _entry(connection.execute(sa.select(runs).where(runs.c.uid == uid)).one())
+            return apply_to_run(connection, uid, event, actor=actor)
 
     def _update(self, uid: str, **values: Any) -> None:
         with self._database.begin() as connection:
@@ -200,6 +178,40 @@ class RunTable:
     def _select(self, query: Any) -> "Sequence[RunEntry]":
         with self._database.read() as connection:
             return [_entry(row) for row in connection.execute(query)]
+
+
+def lock_run(connection: sa.Connection, uid: str) -> RunEntry:
+    """The run as it stands, which nobody else changes before the end of the transaction.
+
+    Raises
+    ------
+    TransitionError
+        The ledger has none of that uid.
+    """
+    row = connection.execute(sa.select(runs).where(runs.c.uid == uid).with_for_update()).one_or_none()
+    if row is None:
+        raise TransitionError(f"run {uid} is not in the ledger")
+    return _entry(row)
+
+
+def apply_to_run(connection: sa.Connection, uid: str, event: Event, *, actor: str) -> RunEntry:
+    """As `RunTable.apply`, in a transaction that changes more."""
+    before = lock_run(connection, uid)
+    local = apply_local(uid, before.local, before.state, event)
+    evidence = asdict(event)
+    values = {"local": local, "local_reason": evidence.get("local_reason", ""), "updated": time.time()}
+    connection.execute(sa.update(runs).where(runs.c.uid == uid).values(values))
+    log_transition(
+        connection,
+        uid,
+        time=values["updated"],
+        event=type(event).__name__,
+        states=(before.local, local),
+        evidence=evidence,
+        actor=actor,
+    )
+    refresh_runs(connection, [uid])
+    return _entry(connection.execute(sa.select(runs).where(runs.c.uid == uid)).one())
 
 
 def refresh_runs(connection: sa.Connection, uids: Iterable[str]) -> None:

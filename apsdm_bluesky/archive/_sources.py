@@ -17,7 +17,7 @@ from ._names import is_text
 from ._tombstone import is_tombstone
 
 _FILE_URI = re.compile(r"file://(?:localhost)?(?P<path>/[^?#]+)")
-_ZARR_GROUP_FILES = ("zarr.json", ".zgroup", ".zattrs")
+ZARR_GROUP_FILES = ("zarr.json", ".zgroup", ".zattrs")
 
 
 class SourceError(FormatError):
@@ -59,7 +59,7 @@ def raw_files(runs: Sequence[RunFile], roots: Sequence[Path]) -> list[SourceFile
     """
     found: dict[str, SourceFile] = {}
     for run in runs:
-        for resource, rows in _resources(run):
+        for resource, rows in external_resources(run):
             for file in _files_of(resource, rows, roots):
                 sharing = found[file.name].runs if file.name in found else ()
                 found[file.name] = replace(file, runs=tuple(dict.fromkeys((*sharing, run.uid))))
@@ -76,12 +76,12 @@ def places(run: RunFile, roots: Sequence[Path]) -> list[tuple[Path, Path]]:
     SourceError
         A document is malformed, or refers to what lies outside of `roots`.
     """
-    found = {_locate(str(resource.get("uri")), roots) for resource, _ in _resources(run)}
+    found = {_locate(str(resource.get("uri")), roots) for resource, _ in external_resources(run)}
     paths = {path for path, _ in found}
     return sorted((path, root) for path, root in found if paths.isdisjoint(path.parents))
 
 
-def _resources(run: RunFile) -> list[tuple[Mapping[str, Any], int]]:
+def external_resources(run: RunFile) -> list[tuple[Mapping[str, Any], int]]:
     """Each stream_resource document of a run, and how many rows its stream_datum documents claim."""
     resources: dict[str, Mapping[str, Any]] = {}
     rows: dict[str, int] = {}
@@ -127,14 +127,14 @@ def _files_of(resource: Mapping[str, Any], rows: int, roots: Sequence[Path]) -> 
 
 def referred_paths(run: RunFile) -> list[Path]:
     """What a run's stream_resource documents refer to on this machine, whether or not it is there."""
-    matches = (_FILE_URI.fullmatch(str(resource.get("uri"))) for resource, _ in _resources(run))
+    matches = (_FILE_URI.fullmatch(str(resource.get("uri"))) for resource, _ in external_resources(run))
     paths = (unquote(match["path"]) for match in matches if match)
     return [Path(path).resolve() for path in paths if "\0" not in path]
 
 
 def is_of(place: Path, paths: Sequence[Path]) -> bool:
     """Whether a file is at or under one of `paths`, or is the metadata of a Zarr group around it."""
-    groups = place.name in _ZARR_GROUP_FILES
+    groups = place.name in ZARR_GROUP_FILES
     return any(place.is_relative_to(path) or (groups and place.parent in path.parents) for path in paths)
 
 
@@ -177,9 +177,9 @@ def walk(path: Path) -> Iterator[Path]:
 def _group_files(path: Path, root: Path) -> Iterable[Path]:
     """The metadata of the Zarr groups that the array `path` is a member of: without it the group is lost."""
     for folder in path.parents:
-        if folder == root or not any((folder / name).exists() for name in _ZARR_GROUP_FILES):
+        if folder == root or not any((folder / name).exists() for name in ZARR_GROUP_FILES):
             return
-        for name in _ZARR_GROUP_FILES:
+        for name in ZARR_GROUP_FILES:
             if (folder / name).is_file() and not (folder / name).is_symlink():
                 yield folder / name
 

@@ -118,6 +118,8 @@ readings = sa.Table(
     sa.Column("state", sa.String, nullable=False),
     sa.Column("reason", _Text, nullable=False),
     sa.Column("needs_person", sa.Boolean, nullable=False),
+    sa.Column("resume_at", sa.String),
+    sa.Column("manifest_only", sa.Boolean, nullable=False),
     sa.Column("submission_id", sa.String),
     sa.Column("task_id", sa.String),
     sa.Column("created", sa.Float, nullable=False),

@@ -7,6 +7,7 @@ the data: a Zarr array of which files are missing reads as zeros.
 import json
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,11 @@ def tombstone_path(asset: Path) -> Path:
 def is_tombstone(path: Path) -> bool:
     """Whether a file has the name of a tombstone, finished or not."""
     return path.name.removesuffix(".part").endswith(SUFFIX)
+
+
+def covering(path: Path) -> Iterator[Path]:
+    """The places of the tombstones that may stand for `path`: its own, and those of the folders it is in."""
+    return (tombstone_path(place) for place in (path, *path.parents) if place.name)
 
 
 def find_tombstone(path: Path) -> Path | None:

@@ -101,7 +101,10 @@ def test_every_state_is_reached_and_left_as_declared():
     reached = {transition.to for transition in TABLE.values()}
     assert reached | {State.QUEUED} == {*State, None} - {State.RELEASED}, "RELEASED is a run's"
     assert not [event for state, event in TABLE if state is State.RELEASED]
-    assert {event for state, event in TABLE if state is State.VERIFIED} == {events.ReadAgain}
+    assert {event for state, event in TABLE if state is State.VERIFIED} == {
+        events.ReadAgain,
+        events.FoundWrong,
+    }
 
 
 def test_a_verified_bundle_that_reads_wrong_is_verified_no_more():
