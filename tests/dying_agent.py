@@ -43,8 +43,8 @@ def die_at(step: int) -> None:
     Ledger.apply = dying(Ledger.apply)  # type: ignore[method-assign]
     Ledger.plan = dying(Ledger.plan)  # type: ignore[method-assign]
     RunTable.add = dying(RunTable.add)  # type: ignore[method-assign]
-    RunTable.apply = dying(RunTable.apply)  # type: ignore[method-assign]
     ReadingTable.apply = dying(ReadingTable.apply)  # type: ignore[method-assign]
+    RunTable.apply = dying(RunTable.apply)  # type: ignore[method-assign]
 
 
 def work(home: Path, step: int) -> None:

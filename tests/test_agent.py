@@ -58,6 +58,7 @@ def test_archives_what_was_there_before_and_what_comes(sample):
     assert archive_status(sample.config)["running"] is None
 
 
+@pytest.mark.fault(1)
 def test_killed_at_every_durable_step_ends_with_one_bundle_one_task_one_record(sample, tmp_path):
     sample.take("raw")
     sample.session.close()
@@ -79,6 +80,7 @@ def test_killed_at_every_durable_step_ends_with_one_bundle_one_task_one_record(s
     assert len(codes) > 30, "the agent was hardly ever killed"
 
 
+@pytest.mark.fault(1)
 def test_killed_whenever_a_new_state_shows(sample):
     sample.take("raw")
     seen: set[str] = set()
@@ -93,6 +95,7 @@ def test_killed_whenever_a_new_state_shows(sample):
     ledger.close()
 
 
+@pytest.mark.fault(4)
 def test_second_agent_refuses_and_names_the_first(sample):
     with agent_process(sample.config) as process:
         with pytest.raises(LockedError, match=f"pid {process.pid} on .* since 20"):
@@ -135,6 +138,7 @@ def test_ends_when_its_parent_is_killed(sample):
     wait_for(lambda: not agent_runs(sample.config), 30, "the end of the orphaned agent")
 
 
+@pytest.mark.fault(2)
 def test_run_of_a_killed_session_is_closed_as_aborted_and_archived(tmp_path):
     session = (
         "import os, signal, sys\n"
@@ -169,6 +173,7 @@ def test_dead_catalogue_does_not_hold_up_the_archive(sample):
     assert (run.stop["exit_status"], run.delivered) == ("abort", False)
 
 
+@pytest.mark.fault(5)
 def test_full_disk_while_bundling_is_parked_and_goes_on_when_space_returns(sample):
     folder = sample.folders.archive / "bundles"
     folder.mkdir(parents=True)
@@ -191,6 +196,7 @@ def test_full_disk_while_bundling_is_parked_and_goes_on_when_space_returns(sampl
         subprocess.run(["umount", folder], check=True)
 
 
+@pytest.mark.fault(6)
 def test_full_disk_under_the_ledger_loses_nothing(sample):
     folder = sample.folders.archive
     folder.mkdir(parents=True)

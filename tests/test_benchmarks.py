@@ -17,6 +17,7 @@ from benchmarks._surroundings import commit, machine
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 REAL = [
+    "archive_listing",
     "events",
     "hold_up",
     "intensity",

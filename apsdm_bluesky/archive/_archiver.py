@@ -83,8 +83,10 @@ class Archiver:
     def tidy(self) -> None:
         """Remove what a killed agent left of bundles that are verified."""
         self._steps.tidy()
-        for record in self._ledger.list(State.VERIFIED):
-            self._remove_local(record)
+        for uid in self._steps.left():  # not every verified bundle: there are a hundred thousand
+            record = self._ledger.get(uid)
+            if record is not None and record.state is State.VERIFIED:
+                self._remove_local(record)
 
     def _step(self, record: Record) -> bool:
         """Do and record one instruction. A parked record is tried first, and resumed if that brings news."""

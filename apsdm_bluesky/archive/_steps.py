@@ -140,6 +140,11 @@ class Steps:
         """Forget what a killed agent told of its progress."""
         self._progress.clear()
 
+    def left(self) -> set[str]:
+        """The uids of the bundles of which there is a tar, or something read back, on this side."""
+        tars = {path.stem for path in self._bundles.glob("*.tar")}
+        return tars | {path.name for path in self._readback.glob("*")}
+
     def remove_local(self, record: Record) -> None:
         """Remove the tar, a copy of what the raw folder has and the destination proved to have."""
         self._progress.forget(record.uid)

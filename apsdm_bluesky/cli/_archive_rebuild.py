@@ -1,6 +1,5 @@
 """`apsdm archive rebuild`: a lost ledger, from the manifests beside the bundles."""
 
-import getpass
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,7 @@ import typer
 
 from apsdm_bluesky.errors import ApsdmError, ConfigError
 
+from ._archive import person
 from ._options import ConfigOption, HomeOption, JsonOption, configured
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def rebuild(
                 ledger,
                 _chosen(transfers, collection),
                 archive_places(settings),
-                actor=f"{getpass.getuser()} (command line)",
+                actor=person(),
                 dry_run=dry_run,
                 from_tars=from_tars,
             ).run()

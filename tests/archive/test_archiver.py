@@ -307,6 +307,21 @@ def _read_task(driver):
     return record and record.read_task_id
 
 
+def test_what_a_killed_agent_left_of_a_verified_bundle_is_removed_at_the_next_start(sample, driver):
+    sample.take("done")
+    driver.until("done", State.VERIFIED)
+    sample.take("going")
+    driver.until("going", State.BUNDLED)
+    bundles, readback = (sample.folders.archive / name for name in ("bundles", "readback"))
+    (bundles / "done.tar").write_bytes(b"a copy")
+    (readback / "done").mkdir(parents=True)
+    (readback / "done/done.tar").write_bytes(b"a copy")
+    (bundles / "unknown.tar").write_bytes(b"nobody knows whose")
+    driver.archiver.tidy()
+    assert sorted(path.name for path in bundles.glob("*.tar")) == ["going.tar", "unknown.tar"]
+    assert list(readback.iterdir()) == []
+
+
 @pytest.fixture
 def small_bundles(sample):
     made = Driver(sample, target=3000, wait_s=3600)
