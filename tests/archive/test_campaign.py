@@ -21,7 +21,7 @@ def test_killed_at_random_moments_the_archive_holds(tmp_path):
     assert report.faults == [], plan
     assert report.kills == 40
     assert report.bundles_in_parts > 1
-    assert report.idle_kills < 30, "the agent was hardly ever killed at work"
+    assert report.kills - report.idle_kills > 4, "the agent was hardly ever killed at work"
 
 
 def test_killed_at_random_moments_with_globus_the_archive_holds(tmp_path):
