@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from apsdm_bluesky.archive import Ledger, Record, RunEntry
+    from apsdm_bluesky.config import BeamlineConfig
 
 app = typer.Typer(help="What is archived, and what is to be done about it.", no_args_is_help=True)
 
@@ -43,11 +44,18 @@ def list_runs(
         datetime | None, typer.Option(formats=_DATE, help="Runs that began before, UTC.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="So many at most, the latest first.")] = 50,
+    expiring: Annotated[
+        bool,
+        typer.Option("--expiring", help="Bundles that the destination may soon remove, instead of runs."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List archived runs, and those that wait, the latest first."""
     from apsdm_bluesky.archive import RunFilter, State
 
+    if expiring:
+        _list_expiring(configured(config, home), as_json)
+        return
     try:
         states = tuple(State(name.upper()) for name in state or ())
     except ValueError:
@@ -187,9 +195,29 @@ def size_text(size: float | None) -> str:
     return f"{size:.0f} B" if unit == 0 else f"{size:.1f} {_SIZE_UNITS[unit]}"
 
 
+def plain(text: str) -> str:
+    """A text from outside that cannot steer a terminal: one line of printable characters."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _list_expiring(settings: "BeamlineConfig", as_json: bool) -> None:
+    from apsdm_bluesky.archive import expiring_of
+
+    found = expiring_of(settings)
+    if as_json:
+        print(json.dumps({"expiring": [{"ends": one.ends, "bundle": asdict(one.bundle)} for one in found]}))
+        return
+    for one in found:
+        place = f"{one.bundle.collection}:{one.bundle.destination}"
+        print(plain(f"{_moment(one.ends)}  {place}  {' '.join(one.bundle.runs)}"))
+    if not found:
+        print("no bundle's retention ends soon")
+
+
 def _print_runs(entries: "Sequence[RunEntry]") -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     if not entries:
         return
@@ -200,13 +228,14 @@ def _print_runs(entries: "Sequence[RunEntry]") -> None:
     for entry in entries:
         place = "(analysis)" if entry.raw_uid else entry.local.lower()
         cells = (_moment(entry.started)[:-3], entry.uid[:8], entry.experiment or "-", size_text(entry.size))
-        table.add_row(*cells, entry.state, place, entry.reason or entry.local_reason)
+        texts = (*cells, entry.state, place, entry.reason or entry.local_reason)
+        table.add_row(*(Text(plain(text)) for text in texts))
     Console(highlight=False).print(table)
 
 
 def _print_run(entry: "RunEntry", bundles: "Sequence[Record]") -> None:
     print(f"run {entry.uid}: {entry.state}")
-    experiment = f"experiment {entry.experiment or '-'}"
+    experiment = f"experiment {plain(entry.experiment or '-')}"
     print(f"  began      {_moment(entry.started)}    {size_text(entry.size)}    {experiment}")
     pinned = f", pinned until {_moment(entry.pinned_until)}" if entry.pinned_until else ""
     print(f"  local copy {entry.local.lower()}{pinned}  {entry.local_reason}".rstrip())
@@ -217,9 +246,9 @@ def _print_run(entry: "RunEntry", bundles: "Sequence[Record]") -> None:
         print(f"             {bundle.state}, {size_text(bundle.size)}, sha256 {bundle.sha256 or '-'}")
         print(f"             evidence {_evidence(bundle)}; residency {bundle.residency}")
         if bundle.reason:
-            print(f"             {bundle.reason}")
+            print(plain(f"             {bundle.reason}"))
     if not bundles and entry.reason:
-        print(f"  {entry.reason}")
+        print(plain(f"  {entry.reason}"))
 
 
 def _evidence(bundle: "Record") -> str:
