@@ -16,6 +16,7 @@ from apsdm_bluesky.archive import (
     ReadingState,
     ReleaseAsked,
     State,
+    cancel_job,
     request_restore,
     request_verify,
 )
@@ -237,6 +238,26 @@ def test_a_bit_that_flipped_on_tape_is_found(globus, far, tmp_path, stored, foun
     assert found in reading.reason
     assert far.state("raw") is State.PARKED
     assert far.ask(lambda ledger: ledger.get("raw")).evidence is None
+
+
+def test_a_cancelled_restore_ends_its_task(globus, far, tmp_path):
+    far.take("raw")
+    with agent_process(far.config):
+        far.release("raw")
+    on_tape(globus, tmp_path)
+    globus.configure(staging_s=None)
+    job = far.restore("raw")
+    with agent_process(far.config):
+        (reading,) = far.wait_for_job(job, ReadingState.STAGING)
+        far.ask(lambda ledger: cancel_job(ledger, job, actor="test"))
+        wait_for(lambda: status_of(globus, reading.task_id) == "FAILED", message="the end of the task")
+        wait_for(far.tidy, message="the scratch files gone")
+    assert far.local("raw") is LocalCopy.RELEASED
+
+
+def status_of(globus, task_id: str) -> str:
+    (task,) = (task for task in globus.tasks() if task["task_id"] == task_id)
+    return task["status"]
 
 
 def test_a_task_that_an_administrator_ended_is_made_anew(globus, far, tmp_path):

@@ -35,6 +35,7 @@ class Reader:
         self._steps = steps
         self._actor = actor
         self._backoff = Backoff()
+        self._tidying = Backoff()
 
     def uids(self) -> Sequence[str]:
         """The readings that there is something to do for, be it only to tidy up."""
@@ -49,11 +50,11 @@ class Reader:
                 steps += 1
             if reading is None:
                 self._steps.scratch.remove(uid)
-            elif reading.ended and self._backoff.over(uid):
+            elif reading.ended and self._tidying.over(uid):
                 self._steps.tidy(reading)
         except (ApsdmError, OSError) as error:  # of the ledger, or of the scratch files: tried again
             log.warning("reading %s: %s", uid, error)
-            self._backoff.delay(uid)
+            self._tidying.delay(uid)
         return steps > 0
 
     def advance(self, reading: Reading) -> bool:

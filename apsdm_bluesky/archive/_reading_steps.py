@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from apsdm_bluesky.durable import make_folder
 from apsdm_bluesky.errors import ApsdmError, StorageError
 from apsdm_bluesky.transfer import (
     Direction,
@@ -20,7 +21,7 @@ from ._ledger import Ledger
 from ._local_copy import LocalCopy
 from ._manifests import Manifests
 from ._progress import Stage, progress_of
-from ._reading import Purpose, Reading, ReadingInstruction
+from ._reading import Purpose, Reading, ReadingInstruction, ReadingState
 from ._reading_content import ReadingContent, WrongContentError
 from ._reading_events import (
     Cancelled,
@@ -93,11 +94,14 @@ class ReadingSteps:
     def tidy(self, reading: Reading) -> None:
         """Remove what is not needed any more of a reading that has ended."""
         self._progress.forget(reading.uid)
-        self._content.leave(reading, self._record(reading))
+        record = self._record(reading)
+        if reading.state is ReadingState.CANCELLED and reading.task_id is not None:
+            self._transfer(record).cancel(reading.task_id)
+        self._content.leave(reading, record)
         if not all(one.ended for one in self._ledger.readings.job(reading.job)):
             return
         if reading.brings_run_back and self._is_back(str(reading.run)):
-            self._content.unmark(reading, self._record(reading))
+            self._content.unmark(reading, record)
         self.scratch.remove(reading.uid)
 
     def _is_back(self, run: str) -> bool:
@@ -120,6 +124,7 @@ class ReadingSteps:
 
     def _fetch(self, reading: Reading, record: Record) -> Event:
         local = self.scratch.files(reading, record)
+        make_folder(self.scratch.folder(reading))  # it is tidied up as long as it is there
         items = [
             TransferItem(local=local[0], remote=str(record.destination)),
             TransferItem(local=local[1], remote=manifest_path(str(record.destination))),
