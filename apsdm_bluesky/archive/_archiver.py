@@ -2,7 +2,7 @@
 
 import logging
 
-from apsdm_bluesky.errors import ApsdmError, ServiceError, StorageError
+from apsdm_bluesky.errors import ServiceError, StorageError
 
 from ._backoff import Backoff
 from ._events import (
@@ -23,7 +23,8 @@ from ._ledger import Ledger
 from ._machine import TransitionError, apply, next_instruction
 from ._record import Instruction, Record, State
 from ._sources import SourceError
-from ._steps import Steps, StoppedError, waiting
+from ._steps import Steps
+from ._work import StoppedError, observed, waiting
 
 log = logging.getLogger(__name__)
 
@@ -104,25 +105,18 @@ class Archiver:
 
     def _observe(self, record: Record) -> Event | None:
         """What the instruction brought, or what hindered it."""
-        try:
-            return self._steps.take(next_instruction(record), record)
-        except SourceError as error:
-            return SourceDiffers(reason=str(error))
-        except ServiceError as error:
+
+        def take() -> Event | None:
+            try:
+                return self._steps.take(next_instruction(record), record)
+            except SourceError as error:
+                return SourceDiffers(reason=str(error))
+
+        def on_refusal(reason: str) -> Event | None:
             self._backoff.delay(record.uid)
-            return waiting(record, str(error))
-        except StorageError as error:
-            return Blocked(reason=str(error), needs_person=False)
-        except OSError as error:
-            reason = f"{error.filename}: {error.strerror}; free space or give access there"
-            return Blocked(reason=reason, needs_person=False)
-        except ApsdmError as error:
-            return Blocked(reason=str(error), needs_person=True)
-        except StoppedError:
-            raise
-        except Exception as error:  # a defect that one record brings out must not stop the others
-            log.exception("bundle %s", record.uid)
-            return Blocked(reason=f"a defect: {error!r}; see the agent's log, then resume", needs_person=True)
+            return waiting(record.reason, reason)
+
+        return observed(take, f"bundle {record.uid}", on_refusal)
 
     def _settle(self, record: Record, event: Event) -> None:
         level = logging.WARNING if record.state in _STUCK else logging.INFO

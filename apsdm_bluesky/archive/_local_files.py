@@ -1,6 +1,5 @@
 """A run's raw files on this side, beside what its manifests say of them."""
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from apsdm_bluesky.model import BundleMember
 
 from ._sources import member_name, walk
 from ._tombstone import Tombstone, read_tombstone, remove_tombstone, tombstone_path, write_tombstone
+from ._work import sha256_of
 
-_CHUNK = 4 * 2**20
 # What makes files an array. It goes first: without it nobody reads what is missing as zeros.
 _METADATA = frozenset({"zarr.json", ".zarray", ".zgroup", ".zattrs"})
 
@@ -134,13 +133,9 @@ class LocalFiles:
         return _Seen(file, _place(info))
 
     def _sha256(self, path: Path) -> str:
-        digest = hashlib.sha256()
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(fd, "rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-                self._progress(len(chunk))
-        return digest.hexdigest()
+            return sha256_of(file, self._progress)
 
     @staticmethod
     def _path(name: str, root: Path) -> Path:

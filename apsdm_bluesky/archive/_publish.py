@@ -2,21 +2,19 @@
 
 import contextlib
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from apsdm_bluesky.durable import make_folder
 from apsdm_bluesky.errors import ApsdmError, FormatError
 from apsdm_bluesky.model import BundleMember
 
 from ._member import copy_member
+from ._work import sha256_of
 
-_CHUNK = 4 * 2**20
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -137,7 +135,7 @@ def _stands(folder: int, member: BundleMember, path: Path, progress: Callable[[i
         os.close(fd)
         raise InTheWayError(f"{path}: is no plain file; move it away, then resume")
     with os.fdopen(fd, "rb") as file:
-        if info.st_size != member.size or _sha256(file, progress) != member.sha256:
+        if info.st_size != member.size or sha256_of(file, progress) != member.sha256:
             raise InTheWayError(
                 f"{path}: has other content, which is never overwritten; move it away, then resume"
             )
@@ -152,14 +150,6 @@ def _write(tar: Path, member: BundleMember, part: str, folder: int, progress: Ca
         file.flush()
         os.utime(file.fileno(), ns=(member.mtime_ns, member.mtime_ns))
         os.fsync(file.fileno())
-
-
-def _sha256(file: BinaryIO, progress: Callable[[int], None]) -> str:
-    digest = hashlib.sha256()
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-        progress(len(chunk))
-    return digest.hexdigest()
 
 
 def _remove(name: str, folder: int) -> None:

@@ -13,7 +13,7 @@ from ._reading import Reading, ReadingInstruction, ReadingState
 from ._reading_events import FetchFailed, FetchLost, FetchRefused
 from ._reading_machine import apply_reading, next_reading_instruction
 from ._reading_steps import ReadingSteps
-from ._steps import StoppedError
+from ._work import StoppedError, observed, waiting
 
 log = logging.getLogger(__name__)
 
@@ -97,20 +97,10 @@ class Reader:
 
     def _observe(self, reading: Reading) -> Event | None:
         """What the instruction brought, or what hindered it."""
-        try:
-            return self._steps.take(next_reading_instruction(reading), reading)
-        except ServiceError as error:
+
+        def on_refusal(reason: str) -> Event | None:
             self._backoff.delay(reading.uid)
-            return None if reading.reason == str(error) else Waiting(reason=str(error))
-        except StorageError as error:
-            return Blocked(reason=str(error), needs_person=False)
-        except OSError as error:
-            reason = f"{error.filename}: {error.strerror}; free space or give access there"
-            return Blocked(reason=reason, needs_person=False)
-        except ApsdmError as error:
-            return Blocked(reason=str(error), needs_person=True)
-        except (StoppedError, TransitionError):
-            raise
-        except Exception as error:  # a defect that one reading brings out must not stop the others
-            log.exception("reading %s", reading.uid)
-            return Blocked(reason=f"a defect: {error!r}; see the agent's log, then resume", needs_person=True)
+            return waiting(reading.reason, reason)
+
+        instruction = next_reading_instruction(reading)
+        return observed(lambda: self._steps.take(instruction, reading), f"reading {reading.uid}", on_refusal)

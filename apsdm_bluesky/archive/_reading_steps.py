@@ -1,6 +1,5 @@
 """What each instruction for a reading does, and what it observes. Each may be done again after a crash."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from apsdm_bluesky.transfer import (
 )
 
 from ._bundle import manifest_path
-from ._events import Event, FoundWrong, ReadAgain, Waiting
+from ._events import Event, FoundWrong, ReadAgain
 from ._ledger import Ledger
 from ._local_copy import LocalCopy
 from ._manifests import Manifests
@@ -37,9 +36,8 @@ from ._reading_events import (
 from ._record import Record, State
 from ._scratch import Scratch
 from ._selection import named_members
-from ._steps import ArchivePlaces, StoppedError
-
-_CHUNK = 4 * 2**20
+from ._steps import ArchivePlaces
+from ._work import counted, sha256_of, waiting
 
 
 class ReadingSteps:
@@ -167,8 +165,8 @@ class ReadingSteps:
     def _came(self, reading: Reading, record: Record) -> Event:
         """The digests of what came. The bundle's record learns them first, the reading follows it."""
         with self._progress.of(reading.uid, "hashing", record.size) as advance:
-            counted = self._counted(advance)
-            tar, manifest = (self._sha256(path, counted) for path in self.scratch.files(reading, record))
+            progress = counted(self._should_stop, advance)
+            tar, manifest = (self._sha256(path, progress) for path in self.scratch.files(reading, record))
         if self._record(reading).state is State.VERIFIED:
             again = ReadAgain(found_sha256=tar, found_manifest_sha256=manifest)
             self._ledger.apply(record.uid, again, actor=self._actor)
@@ -198,7 +196,7 @@ class ReadingSteps:
             return FetchLost(reason=f"{tar}: was fetched, but is gone; fetched again")
         try:
             with self._progress.of(reading.uid, doing) as advance:
-                return work(reading, record, self._counted(advance))
+                return work(reading, record, counted(self._should_stop, advance))
         except WrongContentError as error:
             digests = self._sha256(tar, self._pause), self._sha256(manifest, self._pause)
             if digests != (record.sha256, record.manifest_sha256):
@@ -250,23 +248,13 @@ class ReadingSteps:
         return record
 
     def _sha256(self, path: Path, progress: Callable[[int], None]) -> str:
-        digest = hashlib.sha256()
         with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-                progress(len(chunk))
-        return digest.hexdigest()
+            return sha256_of(file, progress)
 
-    def _counted(self, advance: Callable[[int], None]) -> Callable[[int], None]:
-        def progress(count: int) -> None:
-            self._pause(count)
-            advance(count)
-
-        return progress
-
-    def _pause(self, _: int) -> None:
-        if self._should_stop():
-            raise StoppedError
+    @property
+    def _pause(self) -> Callable[[int], None]:
+        """Ends work where the process is to end."""
+        return counted(self._should_stop, lambda _: None)
 
 
 def _not_now(reading: Reading, record: Record) -> Event | None:
@@ -274,13 +262,9 @@ def _not_now(reading: Reading, record: Record) -> Event | None:
     reason = f"bundle {record.uid} is {record.state} now"
     if reading.purpose is not Purpose.RESTORE:
         return Cancelled(reason=reason)
-    return _waiting(reading, f"{reason}, it is restored when that is verified: {record.reason}".rstrip(": "))
+    told = f"{reason}, it is restored when that is verified: {record.reason}".rstrip(": ")
+    return waiting(reading.reason, told)
 
 
 def _told(reading: Reading, report: TaskReport) -> Event | None:
-    return _waiting(reading, report.detail) if report.detail else None
-
-
-def _waiting(reading: Reading, reason: str) -> Waiting | None:
-    """An event only where it tells something new."""
-    return None if reading.reason == reason else Waiting(reason=reason)
+    return waiting(reading.reason, report.detail) if report.detail else None

@@ -22,8 +22,9 @@ from ._release_facts import Verdicts, restore_estimate
 from ._requests import Requests
 from ._runs import RunEntry
 from ._sources import places
-from ._steps import ArchivePlaces, StoppedError
+from ._steps import ArchivePlaces
 from ._tombstone import Tombstone, find_tombstone
+from ._work import StoppedError
 
 log = logging.getLogger(__name__)
 

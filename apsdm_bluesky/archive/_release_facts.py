@@ -9,6 +9,7 @@ from apsdm_bluesky.config import ArchiveConfig
 
 from ._ledger import Ledger
 from ._local_copy import LocalCopy
+from ._reading import Purpose
 from ._record import Record
 from ._release_rules import Verdict, verdict
 from ._requests import Requests
@@ -43,11 +44,18 @@ class Verdicts:
             self._config,
             now=time.time(),
             analyses=self._analyses.get(entry.uid, ()),
+            restores=self._restores(entry.uid),
         )
 
     def still(self, entry: RunEntry) -> Verdict:
         """On a run whose release was asked for."""
         return self.of(dataclasses.replace(entry, local=LocalCopy.HELD, local_reason=""))
+
+    def _restores(self, uid: str) -> list[str]:
+        """The jobs that bring the run's files back to their places."""
+        readings = self._ledger.readings.of_run(uid)
+        here = [one for one in readings if one.purpose is Purpose.RESTORE and one.target is None]
+        return list(dict.fromkeys(one.job for one in here if not one.ended))
 
 
 def restore_estimate(ledger: Ledger, bundles: Sequence[Record], staging_s: float) -> float | None:

@@ -29,6 +29,7 @@ def verdict(
     *,
     now: float,
     analyses: Sequence[tuple[str, str]] = (),
+    restores: Sequence[str] = (),
 ) -> Verdict:
     """Whether the raw data of a run may be removed.
 
@@ -40,6 +41,8 @@ def verdict(
         Seconds since the Unix epoch.
     analyses
         The run's analyses that are not archived, as (uid, what they are instead).
+    restores
+        Jobs that bring its files back to their places and have not ended.
     """
     hindrances = (
         *_here(entry),
@@ -48,6 +51,7 @@ def verdict(
         *_kept(entry, config.keep_days, now),
         *_short_retention(bundles, config, now),
         *(f"analysis {uid} of it is not archived: {state}" for uid, state in analyses),
+        *(f"job {job} restores it" for job in restores),
     )
     if hindrances:
         return Verdict(allowed=False, reasons=hindrances)

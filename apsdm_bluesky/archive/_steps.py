@@ -1,6 +1,5 @@
 """What each instruction does, and what it observes. Every one may be done again after a crash."""
 
-import hashlib
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -44,12 +43,7 @@ from ._events import (
 from ._progress import Stage, progress_of
 from ._record import Evidence, Instruction, Record, State
 from ._requests import Requests
-
-_CHUNK = 4 * 2**20
-
-
-class StoppedError(Exception):
-    """The process is to end; the instruction is done again by the next one."""
+from ._work import counted, sha256_of, waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +154,7 @@ class Steps:
                 destination=_destination(self._places.prefix, record, runs[0]),
                 collection=record.collection,
                 contents=self._places.contents(record),
-                progress=self._counted(advance),
+                progress=counted(self._should_stop, advance),
             )
         return Bundled(
             destination=bundle.manifest.path,
@@ -238,7 +232,7 @@ class Steps:
         if not (tar.is_file() and manifest.is_file()):
             return ReadFailed(reason=f"{tar}: was read back, but is gone; read again")
         with self._progress.of(record.uid, "hashing", record.size) as advance:
-            digests = [self._sha256(path, self._counted(advance)) for path in (tar, manifest)]
+            digests = [self._sha256(path, advance) for path in (tar, manifest)]
         return ReadBack(found_sha256=digests[0], found_manifest_sha256=digests[1])
 
     def _transfer(self, record: Record) -> Transfer:
@@ -282,23 +276,9 @@ class Steps:
         if folder.exists():
             shutil.rmtree(folder)
 
-    def _sha256(self, path: Path, progress: Callable[[int], None]) -> str:
-        digest = hashlib.sha256()
+    def _sha256(self, path: Path, advance: Callable[[int], None]) -> str:
         with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-                progress(len(chunk))
-        return digest.hexdigest()
-
-    def _counted(self, advance: Callable[[int], None]) -> Callable[[int], None]:
-        """Tells of each piece of work, and ends it where the process is to end."""
-
-        def progress(count: int) -> None:
-            if self._should_stop():
-                raise StoppedError
-            advance(count)
-
-        return progress
+            return sha256_of(file, counted(self._should_stop, advance))
 
     def _moving(self, record: Record, report: TaskReport, doing: str) -> Event | None:
         """Tell of a task that goes on."""
@@ -322,9 +302,4 @@ def _remote(record: Record) -> tuple[str, str]:
 
 
 def _told(record: Record, report: TaskReport) -> Waiting | None:
-    return waiting(record, report.detail) if report.detail else None
-
-
-def waiting(record: Record, reason: str) -> Waiting | None:
-    """An event only where it tells something new."""
-    return None if record.reason == reason else Waiting(reason=reason)
+    return waiting(record.reason, report.detail) if report.detail else None

@@ -53,6 +53,12 @@ def agent(
         if bundle["reason"]:
             whose = " (needs a person)" if bundle["needs_person"] else ""
             print(f"  {bundle['uid'][:20]:20} {bundle['state']}{whose}: {bundle['reason']}")
+    for reading in found["readings"]:
+        whose = " (needs a person)" if reading["needs_person"] else ""
+        told = (
+            f"{reading['purpose']} of {reading['bundle'][:20]} {reading['state']}{whose} {reading['reason']}"
+        )
+        print(f"  {told}".rstrip())
     for text in found["stuck"]:
         print(f"  stuck: {text}")
 

@@ -518,3 +518,14 @@ def test_the_history_is_json(sample, driver):
     driver.until("raw", State.VERIFIED)
     (reading,) = driver.finish(driver.restore("raw"))
     assert json.dumps([entry.evidence for entry in driver.ledger.readings.history(reading.uid)])
+
+
+def test_nothing_is_released_while_it_is_restored(sample, driver):
+    frames = sample.take("raw")
+    driver.until("raw", State.VERIFIED)
+    before = contents(frames)
+    job = driver.restore("raw")
+    driver.ask("raw")
+    wait_for(lambda: driver.releases.bring_on() or driver.local("raw")[0] is LocalCopy.HELD)
+    assert driver.local("raw") == (LocalCopy.HELD, f"job {job} restores it")
+    assert contents(frames) == before
