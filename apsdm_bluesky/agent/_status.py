@@ -15,8 +15,8 @@ def archive_status(config: BeamlineConfig) -> dict[str, Any]:
     Returns
     -------
     `running` (the agent's pid, host and since when, or None), `counts` of runs by state, `bundles` that are
-    not verified and `readings` (restores, verifications, drills) that have not ended (a mapping each), `stuck`
-    (what has not moved for `archive.stuck_h`, a text each).
+    not verified and `readings` (restores, verifications, drills) that have not ended (a mapping each),
+    `stuck` (what has not moved for `archive.stuck_h`, a text each).
     """
     folder = config.folders.archive
     holder = AgentLock(folder).holder()
