@@ -11,7 +11,7 @@ demo: install
 	$(BIN)/apsdm demo $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Beside boost-corr, which it installs for itself once (1.3 GB); not part of CI.
 test-boost-corr: install

@@ -194,20 +194,19 @@ def test_lost_frames_are_told_and_do_not_hinder(RE, documents, reducing, tmp_pat
 
 
 def test_a_detector_that_dies_ends_the_run(RE, documents, reducing, tmp_path):
-    process = DetectorProcess("mortal:", SIMULATION)
-    process.start()
-    det = open_device("mortal:", tmp_path)
-    reducer = reducing(det)
+    with DetectorProcess("mortal:", SIMULATION) as process:
+        det = open_device("mortal:", tmp_path)
+        reducer = reducing(det)
 
-    def kill():
-        wait_for(lambda: det.received > 50, message="50 frames")
-        process.stop()
+        def kill():
+            wait_for(lambda: det.received > 50, message="50 frames")
+            process.stop()
 
-    thread = threading.Thread(target=kill)
-    thread.start()
-    RE(acquire_until_converged(det, reducer.progress, ENOUGH, rate_error=1e-6, **TIMES))
-    thread.join(30)
-    det.destroy()
+        thread = threading.Thread(target=kill)
+        thread.start()
+        RE(acquire_until_converged(det, reducer.progress, ENOUGH, rate_error=1e-6, **TIMES))
+        thread.join(30)
+        det.destroy()
     ledger = documents.ledger()
     assert 50 < ledger["accepted"] < ledger["expected"] == ENOUGH  # how many it would have sent is not known
     assert "no frame for" in documents.reason

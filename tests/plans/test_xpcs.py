@@ -66,7 +66,7 @@ class CoercingStream(PvaStream):
 def coercing(sound_detector, tmp_path, monkeypatch):
     monkeypatch.setattr("apsdm_bluesky.plans._series._SETTING_TIMEOUT_S", 0.3)
     device = CoercingStream(sound_detector, name="det", raw_root=tmp_path, stall_timeout_s=1, ring_mb=16)
-    device.wait_for_connection(timeout=20)
+    device.wait_for_connection(timeout=60)
     yield device
     device.destroy()
 

@@ -118,4 +118,4 @@ def test_status_tells_what_is_archived(demo, beamline):
     status = json.loads(apsdm("agent", "--status", "--json", home=beamline.home).stdout)
     assert "pid" in status["running"]
     assert status["counts"]["VERIFIED"] >= 1
-    assert demo["raw_uid"] in [record["uid"] for record in status["records"]]
+    assert demo["raw_uid"] not in [bundle["uid"] for bundle in status["bundles"]], "all is done for it"

@@ -158,8 +158,10 @@ class World:
     def tasks(self) -> list[dict[str, Any]]:
         """Every task that Globus has had for this beamline."""
         ours = f"/{self.folder.name}/"
-        tasks = self.globus.tasks()
-        return [task for task in tasks if any(item["source_path"].startswith(ours) for item in task["items"])]
+        transfers = [task for task in self.globus.tasks() if task["type"] == "TRANSFER"]
+        return [
+            task for task in transfers if any(item["source_path"].startswith(ours) for item in task["items"])
+        ]
 
     def told_tasks(self) -> list[str]:
         """The same as ``send SUCCEEDED``, ``fetch ACTIVE`` and so on."""
