@@ -6,8 +6,9 @@ from ._definition import LOCAL, Parallel, Repeat, Retries, Stage, Value, Variabl
 from ._dm_format import parse_dm, read_dm, write_dm
 from ._folder import working_folder
 from ._outputs import MAX_OUTPUT, find_outputs, output_names
+from ._script import shell_list
 from ._stage_check import Fault
-from ._variables import RESERVED, argument_list, names_in, shell_list, substitute
+from ._variables import RESERVED, argument_list, names_in, substitute
 from ._yaml import format_workflow, load_workflow, parse_workflow
 
 __all__ = [

@@ -35,23 +35,29 @@ def output_names(pattern: str) -> tuple[str, ...]:
     return tuple(sorted(groups, key=groups.__getitem__))
 
 
-def find_outputs(patterns: Iterable[str], output: bytes) -> dict[str, str]:
+def find_outputs(patterns: Iterable[str], output: bytes, *, required: bool = True) -> dict[str, str]:
     """The variables that expressions find, each at its first match in the last MiB of an output.
 
     A group that takes no part in the match defines nothing. Bytes that are no UTF-8 become U+FFFD.
 
+    Parameters
+    ----------
+    required
+        Whether each expression must match. Else one that does not defines nothing.
+
     Raises
     ------
     WorkflowError
-        An expression matches nowhere, or what it found is too long for a variable.
+        A required expression matches nowhere, or what one found is too long for a variable.
     """
     text = output[-MAX_OUTPUT:].decode(errors="replace")
     found: dict[str, str] = {}
     for pattern in patterns:
         match = _compiled(pattern).search(text)
-        if match is None:
+        if match is None and required:
             raise WorkflowError(_nothing(pattern, len(output)))
-        found |= {name: value for name, value in match.groupdict().items() if value is not None}
+        groups = match.groupdict() if match is not None else {}
+        found |= {name: value for name, value in groups.items() if value is not None}
     for name, value in found.items():
         if len(value) > _MAX_VALUE:
             raise WorkflowError(f"variable ${name} would hold {len(value)} characters: match fewer")

@@ -14,9 +14,10 @@ from ._conditions import parse_condition
 from ._definition import LOCAL, Stage
 from ._dm_format import REPEAT_KEYS
 from ._outputs import output_names
+from ._script import SHELL, script_of
 from ._shell import BUILTINS, shell_word
 from ._timing import timing_faults
-from ._variables import RESERVED, SHELL, is_name, names_in, split
+from ._variables import RESERVED, is_name, names_in, split
 
 _MAX_OUTPUTS = 200
 _CALL = re.compile(r"(?!__main__\b)[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
@@ -132,6 +133,8 @@ class StageCheck:
 
     def _command(self, command: str) -> Iterator[Fault]:
         try:
+            if self._stage.shell:
+                script_of(command)
             words = shlex.split(command) if self._stage.shell else list(split(command))
         except WorkflowError as error:
             yield self._fault("command", str(error))

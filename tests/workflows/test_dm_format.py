@@ -44,14 +44,18 @@ def test_what_is_kept_is_not_shared():
 
 
 def test_a_changed_field_is_written_and_the_rest_kept():
-    read = read_dm(DM_EXAMPLE | {"version": "1", "description": ""})
-    count = replace(read.stages[2], repeat=replace(read.stages[2].repeat, maximum=99))
+    definition = copy.deepcopy(DM_EXAMPLE) | {"version": "1", "description": ""}
+    definition["stages"]["03-COUNT"] |= {"maxRepeats": "10", "workingDir": None, "runIf": None}
+    read = read_dm(definition)
+    count = replace(
+        read.stages[2], repeat=replace(read.stages[2].repeat, maximum=99), working_folder="/data", shell=True
+    )
     changed = replace(read, version=2, description="new", stages=(*read.stages[:2], count))
     written = write_dm(changed)
     assert (written["version"], written["description"], written["id"]) == (2, "new", DM_EXAMPLE["id"])
-    stages = written["stages"]
-    assert stages["03-COUNT"]["maxRepeats"] == 99
-    assert stages["03-COUNT"]["childProcesses"] == DM_EXAMPLE["stages"]["03-COUNT"]["childProcesses"]
+    stage = written["stages"]["03-COUNT"]
+    assert stage == definition["stages"]["03-COUNT"] | {"maxRepeats": 99, "workingDir": "/data"}
+    assert type(stage["repeatPeriod"]) is int, "what did not change stays as it was"
 
 
 def test_ours_is_written_and_read():

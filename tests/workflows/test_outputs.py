@@ -20,6 +20,10 @@ def test_what_only_looks_like_a_group_is_none():
     assert output_names(r"\(?P<a>[(?P<a>]*(?P<a>x)") == ("a",)
 
 
+def test_an_expression_that_need_not_match_defines_nothing():
+    assert find_outputs(["(?P<a>x)", "(?P<b>y)"], b"y", required=False) == {"b": "y"}
+
+
 def test_a_group_that_took_no_part_defines_nothing():
     assert find_outputs(["(?P<a>x)|(?P<b>y)"], b"y") == {"b": "y"}
 
