@@ -40,7 +40,7 @@ def parse_dm(source: str) -> Workflow:
         raise WorkflowError(f"is longer than {_MAX_SIZE} characters; give a DM workflow")
     try:
         data = json.loads(source, object_pairs_hook=_pairs)
-    except json.JSONDecodeError:
+    except ValueError:  # no JSON, or a number of thousands of digits
         data = _literal(source)
     except RecursionError as error:
         raise WorkflowError("is nested too deeply; give a DM workflow") from error

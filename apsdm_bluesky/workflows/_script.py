@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from apsdm_bluesky.errors import WorkflowError
 
 from ._definition import Variable
-from ._variables import REFERENCE, bounded, names_in, referenced, text_of
+from ._variables import REFERENCE, bounded, names_in, referenced, refuse_long, text_of
 
 SHELL = "/bin/sh"
 _PREFIX = "apsdm_"  # so that no variable of a workflow is the shell's PATH or IFS
@@ -32,10 +32,9 @@ def shell_list(command: str, values: Mapping[str, Variable]) -> tuple[str, ...]:
     WorkflowError
         A variable cannot be put in, or stands where a shell would evaluate it, or all is too long.
     """
-    if not command.strip():
-        raise WorkflowError("is empty: give a command")
+    body = script_of(command)
     heads = [f"{_PREFIX}{name}={shlex.quote(text_of(name, values))}\n" for name in names_in(command)]
-    return SHELL, "-c", bounded("".join(heads) + script_of(command))
+    return SHELL, "-c", bounded("".join(heads) + body)
 
 
 def script_of(template: str) -> str:
@@ -44,8 +43,11 @@ def script_of(template: str) -> str:
     Raises
     ------
     WorkflowError
-        A variable stands where a shell would evaluate it, or places are nested too deeply.
+        It is empty, too long or nested too deeply, or a variable stands where a shell would evaluate it.
     """
+    refuse_long(template)
+    if not template.strip():
+        raise WorkflowError("is empty: give a command")
     place = _Place()
 
     def written(match: re.Match[str]) -> str:

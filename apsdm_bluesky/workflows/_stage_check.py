@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import re
-import shlex
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,41 +134,36 @@ class StageCheck:
         try:
             if self._stage.shell:
                 script_of(command)
-            words = shlex.split(command) if self._stage.shell else list(split(command))
+            else:
+                split(command)
         except WorkflowError as error:
             yield self._fault("command", str(error))
             return
-        except ValueError:
-            words = []  # the shell's own grammar; it will tell
         if self._stage.shell:
-            yield from self._script(command, words)
+            yield from self._script(command)
         elif word := shell_word(command):
-            yield self._fault(
-                "command", f"{word!r} means something only to a shell: set 'shell: true', or quote it"
-            )
+            message = f"{word!r} means something only to a shell: set 'shell: true', or quote it"
+            yield self._fault("command", message)
         else:
-            yield from self._program(words[0])
+            yield from self._program(split(command)[0])
 
-    def _script(self, command: str, words: list[str]) -> Iterator[Fault]:
-        if not command.strip():
-            yield self._fault("command", "is empty: give a command")
-        elif self._stage.where == LOCAL and not self._find(SHELL):
+    def _script(self, command: str) -> Iterator[Fault]:
+        """Its first word is looked for where it is plain; the rest is for the shell to tell."""
+        first = (command.split(maxsplit=1) or [""])[0]
+        if self._stage.where == LOCAL and not self._find(SHELL):
             yield self._fault("command", f"{SHELL} is not on this machine: set 'shell: false'")
-        elif words and words[0] not in BUILTINS and _PLAIN.fullmatch(words[0]):
-            yield from self._program(words[0])
+        elif first not in BUILTINS and _PLAIN.fullmatch(first):
+            yield from self._program(first)
 
     def _program(self, word: str) -> Iterator[Fault]:
         """Only what is certain: a name with a variable, or relative to the working folder, is for the job."""
         relative = "/" in word and not word.startswith("/")
         if self._stage.where != LOCAL or "$" in word or relative or self._find(word):
             return
-        there = os.path.exists(word) if word.startswith("/") else False  # noqa: PTH110 - a hostile name is no error
-        why = (
-            "cannot be executed: chmod +x it"
-            if there
-            else "is not on this machine: install it, or give its path"
-        )
-        yield self._fault("command", f"{word!r} {why}")
+        if word.startswith("/") and os.path.exists(word):  # noqa: PTH110 - takes any name
+            yield self._fault("command", f"{word!r} cannot be executed: chmod +x it")
+        else:
+            yield self._fault("command", f"{word!r} is not on this machine: install it, or give its path")
 
     def _call(self, call: str) -> Iterator[Fault]:
         """Whether the package is there. The module in it is not looked for: that would import the package."""

@@ -126,6 +126,7 @@ def test_files_of_dm_are_read(text, recwarn):
         ('{"a":' * 100 + "1" + "}" * 100, "deep"),
         ("{[]: 1}", "neither"),
         ("{**{}}", "neither"),
+        ('{"stages": {}, "a": ' + "9" * 5000 + "}", "neither"),
         ("[]", "the definition is list"),
         ("{}", "key 'stages' is None"),
         ("{'stages': []}", "key 'stages' is list"),
