@@ -21,6 +21,10 @@ class ReductionError(ApsdmError):
     """Frames or a q-map that a reduction cannot take. The acquisition goes on without it."""
 
 
+class WorkflowError(ApsdmError):
+    """A workflow's definition, or a job's variable, that cannot be used; who wrote or gave it can mend it."""
+
+
 class AcquisitionError(ApsdmError):
     """A detector that cannot be armed, does not answer, or stopped sending."""
 

@@ -2,7 +2,7 @@
 
 The word after the language tells how. The `python` blocks of a page are run together, as one script, and its
 `python shell` blocks together in `apsdm shell`; `console run` is run as it stands, `console` is only parsed;
-`text` is output.
+`yaml` is a configuration, `yaml workflow` a workflow file; `text` is output.
 """
 
 import re
@@ -15,12 +15,14 @@ import typer
 
 from apsdm_bluesky.cli import app
 from apsdm_bluesky.config import load_config
+from apsdm_bluesky.workflows import check, parse_workflow
 
 from .pages import ROOT, blocks, commands, pages, table
 
 CLI = typer.main.get_command(app)
 KNOWN_PROGRAMS = {"apsdm", "make", "git", "cd", "curl", "systemctl", "loginctl", "journalctl", "jupyter"}
-KNOWN_BLOCKS = {"python", "python shell", "console", "console run", "yaml", "ini", "text", "bash"}
+KNOWN_BLOCKS = {"python", "python shell", "console", "console run", "bash"}
+KNOWN_BLOCKS |= {"yaml", "yaml workflow", "ini", "text"}
 
 
 def by_page(info):
@@ -133,6 +135,13 @@ def test_yaml_is_a_configuration(block, tmp_path):
     path = tmp_path / "beamline.yml"
     path.write_text(block.code)
     assert load_config(path).model_fields_set
+
+
+@pytest.mark.parametrize("block", blocks("yaml workflow"), ids=str)
+def test_yaml_is_a_workflow(block):
+    workflow = parse_workflow(block.code)
+    assert workflow.stages
+    assert check(workflow) == []
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*.yml")), ids=lambda path: path.name)

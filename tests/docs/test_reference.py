@@ -1,5 +1,6 @@
 """The reference says what the code says: every key, option, default, dtype and unit, and no other."""
 
+import dataclasses
 import json
 import re
 import typing
@@ -12,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from apsdm_bluesky.cli import app
 from apsdm_bluesky.config import BeamlineConfig
+from apsdm_bluesky.workflows import RESERVED, Parallel, Repeat, Retries, Stage, Workflow
 from tests.analysis import whole_analysis
 
 from .pages import ROOT, code, pages, prose, section, table
@@ -19,6 +21,7 @@ from .pages import ROOT, code, pages, prose, section, table
 CONFIGURATION = "docs/reference/configuration.md"
 COMMANDS = "docs/reference/command-line.md"
 DOCUMENTS = "docs/reference/documents.md"
+WORKFLOWS = "docs/reference/workflow-files.md"
 
 # -- configuration --
 
@@ -104,6 +107,27 @@ def test_the_json_of_demo_is_documented(demo):
         inner = demo.told[code(row[0])[0]]
         if isinstance(inner, dict):
             assert set(code(row[1])) == set(inner)
+
+
+# -- workflow files --
+
+
+@pytest.mark.parametrize("kind", [Workflow, Stage, Repeat, Parallel, Retries])
+def test_every_key_of_a_workflow_is_documented_with_its_default(kind):
+    rows = {code(row[0])[0]: row[1].strip("`") for row in table(section(WORKFLOWS, f"## {kind.__name__}"))}
+    assert rows == {field.name: default_of_field(field) for field in dataclasses.fields(kind)}
+
+
+def default_of_field(field):
+    if field.default_factory is not dataclasses.MISSING:
+        return json.dumps(field.default_factory())
+    if field.default is dataclasses.MISSING:
+        return "required"
+    return field.default or '""' if isinstance(field.default, str) else json.dumps(field.default)
+
+
+def test_every_variable_of_a_job_is_documented():
+    assert set(RESERVED) <= set(code(section(WORKFLOWS, "## Variables")))
 
 
 # -- documents --
