@@ -56,7 +56,7 @@ def open_device(prefix, raw_root, **options):
     device = PvaStream(
         prefix, name="det", raw_root=raw_root, **{"stall_timeout_s": 1.0, "ring_mb": 16, **options}
     )
-    device.wait_for_connection(timeout=60)  # a search that a busy IOC misses is repeated seldom
+    device.wait_for_connection(timeout=60)  # 20 s were not enough once, for a reason not found
     return device
 
 

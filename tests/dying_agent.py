@@ -68,8 +68,8 @@ def work(home: Path, step: int) -> None:
     watcher.join()
 
 
-def in_fork(home: Path, step: int) -> int:
-    """The exit code of an agent in a fork, or minus the signal that ended it."""
+def in_fork(work: Callable[[Path, int], None], home: Path, step: int) -> int:
+    """The exit code of `work` in a fork, or minus the signal that ended it."""
     pid = os.fork()
     if pid == 0:
         signal.alarm(int(DEADLINE_S))
@@ -100,8 +100,8 @@ def main(home: Path, template: Path) -> None:
     while code:
         step += 1
         shutil.copytree(template, home)
-        code = in_fork(home, step)
-        again = in_fork(home, 0)
+        code = in_fork(work, home, step)
+        again = in_fork(work, home, 0)
         print(json.dumps({"step": step, "code": code, "again": again, **summary(home)}), flush=True)
         shutil.rmtree(home)
 

@@ -6,7 +6,6 @@ its work. The folder is then put back to what it was. Ends when an agent was not
 """
 
 import json
-import os
 import shutil
 import signal
 import sys
@@ -18,7 +17,7 @@ from apsdm_bluesky import agent
 from apsdm_bluesky.archive import Ledger, LocalCopy, read_tombstone
 from apsdm_bluesky.config import ArchiveConfig, BeamlineConfig
 from apsdm_bluesky.errors import FormatError
-from tests.dying_agent import DEADLINE_S, die_at
+from tests.dying_agent import die_at, in_fork
 
 
 def work(home: Path, step: int) -> None:
@@ -38,16 +37,6 @@ def work(home: Path, step: int) -> None:
     watcher = threading.Thread(target=watch, daemon=True)
     agent.Agent(config, uri=None, api_key=None).run(stop, watcher.start)
     watcher.join()
-
-
-def in_fork(home: Path, step: int) -> int:
-    """The exit code of an agent in a fork, or minus the signal that ended it."""
-    pid = os.fork()
-    if pid == 0:
-        signal.alarm(int(DEADLINE_S))
-        work(home, step)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def summary(home: Path) -> dict[str, Any]:
@@ -79,9 +68,9 @@ def main(home: Path, template: Path) -> None:
     while code:
         step += 1
         shutil.copytree(template, home, symlinks=True)
-        code = in_fork(home, step)
+        code = in_fork(work, home, step)
         killed = summary(home)
-        again = in_fork(home, 0)
+        again = in_fork(work, home, 0)
         line = {"step": step, "code": code, "killed": killed, "again": again, "end": summary(home)}
         print(json.dumps(line), flush=True)
         shutil.rmtree(home)
