@@ -1,12 +1,12 @@
 """The database of the archive: SQLite in the state folder, or PostgreSQL by configuration."""
 
 import contextlib
-import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -16,7 +16,6 @@ from apsdm_bluesky.errors import ConfigError, ServiceError, StorageError
 
 from ._tables import is_current, upgrade
 
-_STATION_PART = "station.part."
 _ONLY_READS = "apsdm_only_reads"
 _ADVICE = "give postgresql+psycopg://user@host/name; the password in PGPASSFILE"
 # A server that is gone, or somebody who holds a row, must not hold up a thread for ever. Times in s, but for
@@ -173,12 +172,16 @@ def _begin_immediate(connection: sa.Connection) -> None:
 def _station(folder: Path) -> str:
     path = folder / "station"
     if not path.exists():
-        new = folder / f"{_STATION_PART}{os.getpid()}"
-        new.write_text(uuid.uuid4().hex, encoding="ascii")
-        sync(new)
-        with contextlib.suppress(FileExistsError, FileNotFoundError):  # another process was first
-            path.hardlink_to(new)
-        sync(folder)
-    for left in folder.glob(f"{_STATION_PART}*"):
-        left.unlink(missing_ok=True)
+        with filelock.FileLock(folder / "station.lock"):
+            _make_station(path)
     return path.read_text(encoding="ascii")
+
+
+def _make_station(path: Path) -> None:
+    if path.exists():  # another process was first
+        return
+    new = path.with_suffix(".part")
+    new.write_text(uuid.uuid4().hex, encoding="ascii")
+    sync(new)
+    new.replace(path)
+    sync(path.parent)
