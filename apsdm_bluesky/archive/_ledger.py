@@ -8,7 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ._database import Database
+from apsdm_bluesky.database import Database
+
 from ._entering import check_free, enter_run
 from ._events import Event
 from ._history import TransitionEntry, log_transition, read_history
@@ -16,7 +17,7 @@ from ._machine import TransitionError, apply
 from ._reading_table import ReadingTable
 from ._record import Evidence, Record, State
 from ._runs import RunEntry, RunTable, refresh_runs
-from ._tables import bundled, records
+from ._tables import TABLES, bundled, records
 
 
 class Ledger:
@@ -39,7 +40,7 @@ class Ledger:
     """
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
-        self.database = Database(folder, url)
+        self.database = Database(folder, TABLES, url)
         self.runs = RunTable(self.database)
         self.readings = ReadingTable(self.database)
 

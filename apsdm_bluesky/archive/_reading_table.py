@@ -8,7 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ._database import Database
+from apsdm_bluesky.database import Database
+
 from ._events import Event
 from ._history import TransitionEntry, log_transition, read_history
 from ._local_copy import LocalCopy, LocalRestored, RestoreAsked, RestoreGivenUp

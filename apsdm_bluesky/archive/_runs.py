@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from ._database import Database
+from apsdm_bluesky.database import Database
+
 from ._events import Event
 from ._history import log_transition
 from ._local_copy import LocalCopy, apply_local

@@ -1,24 +1,10 @@
 """The archive's tables, and how those of an earlier version become these."""
 
-from typing import Any
-
 import sqlalchemy as sa
 
+from apsdm_bluesky.database import Tables, Text
+
 VERSION = 2
-
-
-class _Text(sa.TypeDecorator[str]):
-    """Text from outside: file names and documents hold what a database refuses (NUL, lone surrogates)."""
-
-    impl = sa.String
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:  # noqa: ARG002
-        """Write what no database takes as an escape."""
-        if value is None:
-            return None
-        return value.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
-
 
 # Ordered by its bytes in every database: a part of it is looked up from its beginning.
 _Uid = sa.String().with_variant(sa.String(collation="C"), "postgresql")
@@ -31,11 +17,11 @@ records = sa.Table(
     metadata,
     sa.Column("uid", sa.String, primary_key=True),
     sa.Column("station", sa.String, nullable=False),
-    sa.Column("collection", _Text, nullable=False),
+    sa.Column("collection", Text, nullable=False),
     sa.Column("part", sa.Integer, nullable=False, server_default="1"),
     sa.Column("parts", sa.Integer, nullable=False, server_default="1"),
     sa.Column("state", sa.String, nullable=False),
-    sa.Column("reason", _Text, nullable=False),
+    sa.Column("reason", Text, nullable=False),
     sa.Column("needs_person", sa.Boolean, nullable=False),
     sa.Column("resume_at", sa.String),
     sa.Column("destination", sa.String),
@@ -62,15 +48,15 @@ runs = sa.Table(
     metadata,
     sa.Column("uid", _Uid, primary_key=True),
     sa.Column("station", sa.String, nullable=False),
-    sa.Column("collection", _Text, nullable=False),
+    sa.Column("collection", Text, nullable=False),
     sa.Column("raw_uid", sa.String),
-    sa.Column("experiment", _Text),
+    sa.Column("experiment", Text),
     sa.Column("started", sa.Float),
     sa.Column("size", sa.BigInteger),
     sa.Column("state", sa.String, nullable=False),
-    sa.Column("reason", _Text, nullable=False, server_default=""),
+    sa.Column("reason", Text, nullable=False, server_default=""),
     sa.Column("local", sa.String, nullable=False),
-    sa.Column("local_reason", _Text, nullable=False, server_default=""),
+    sa.Column("local_reason", Text, nullable=False, server_default=""),
     sa.Column("pinned_until", sa.Float),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("updated", sa.Float, nullable=False),
@@ -100,7 +86,7 @@ transitions = sa.Table(
     sa.Column("from_state", sa.String),
     sa.Column("to_state", sa.String, nullable=False),
     sa.Column("evidence", sa.String, nullable=False),
-    sa.Column("actor", _Text, nullable=False),
+    sa.Column("actor", Text, nullable=False),
 )
 
 # One row a bundle that is read back for somebody, or for a drill; a `Reading`.
@@ -116,7 +102,7 @@ readings = sa.Table(
     sa.Column("members", sa.String),
     sa.Column("target", sa.String),
     sa.Column("state", sa.String, nullable=False),
-    sa.Column("reason", _Text, nullable=False),
+    sa.Column("reason", Text, nullable=False),
     sa.Column("needs_person", sa.Boolean, nullable=False),
     sa.Column("resume_at", sa.String),
     sa.Column("manifest_only", sa.Boolean, nullable=False),
@@ -172,3 +158,6 @@ def _take_over_first(connection: sa.Connection, station: str) -> None:
     connection.exec_driver_sql("INSERT INTO transitions SELECT * FROM transitions_1")
     for table in ("transitions_1", "records_1"):
         connection.exec_driver_sql(f"DROP TABLE {table}")
+
+
+TABLES = Tables(room="archive", file="ledger.sqlite", is_current=is_current, upgrade=upgrade)

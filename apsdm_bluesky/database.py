@@ -1,8 +1,9 @@
-"""The database of the archive: SQLite in the state folder, or PostgreSQL by configuration."""
+"""Where durable state is kept: SQLite in a state folder, or PostgreSQL by configuration."""
 
 import contextlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from apsdm_bluesky.durable import make_folder, sync
 from apsdm_bluesky.errors import ConfigError, ServiceError, StorageError
 
-from ._tables import is_current, upgrade
+__all__ = ["Database", "Tables", "Text"]
 
 _ONLY_READS = "apsdm_only_reads"
 _ADVICE = "give postgresql+psycopg://user@host/name; the password in PGPASSFILE"
@@ -30,6 +31,42 @@ _PATIENCE = {
 }
 
 
+class Text(sa.TypeDecorator[str]):
+    """Text from outside: file names and documents hold what a database refuses (NUL, lone surrogates)."""
+
+    impl = sa.String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:  # noqa: ARG002
+        """Write what no database takes as an escape."""
+        if value is None:
+            return None
+        return value.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """The tables of one room.
+
+    Parameters
+    ----------
+    room
+        Its name in messages and in the configuration, which has a key `<room>.database`.
+    file
+        The SQLite file's name.
+    is_current
+        Whether the tables are those of this version.
+    upgrade
+        Make them, or bring those of an earlier version to this one, in a transaction; it is given the station.
+        Several processes may ask for it at once.
+    """
+
+    room: str
+    file: str
+    is_current: Callable[[sa.Connection], bool]
+    upgrade: Callable[[sa.Connection, str], None]
+
+
 class Database:
     """The tables, and who this state folder is among those that share them.
 
@@ -39,7 +76,9 @@ class Database:
     Parameters
     ----------
     folder
-        The archive's folder: the SQLite file is ``ledger.sqlite`` in it.
+        The room's state folder, where the SQLite file lies.
+    tables
+        What is in it.
     url
         Of a PostgreSQL database, as SQLAlchemy writes it; None: the SQLite file. A password comes from
         libpq's own places (PGPASSFILE, PGPASSWORD), not from the URL.
@@ -55,14 +94,16 @@ class Database:
         The URL cannot be used.
     """
 
-    def __init__(self, folder: Path, url: str | None = None) -> None:
-        server = None if url is None else _server(url)
+    def __init__(self, folder: Path, tables: Tables, url: str | None = None) -> None:
+        key, file = f"{tables.room}.database", folder / tables.file
+        server = None if url is None else _server(url, key)
+        self._tables = tables
         self._remote = server is not None
-        self.name = _shown(server) if server else f"{folder / 'ledger.sqlite'}"
+        self.name = _shown(server) if server else f"{file}"
         with self.errors():
             make_folder(folder)
             self.station = _station(folder)
-            self.engine = _server_engine(server) if server else _file_engine(folder)
+            self.engine = _server_engine(server, key) if server else _file_engine(file)
             with contextlib.ExitStack() as undo:
                 undo.callback(self.close)
                 self._make_tables()
@@ -87,10 +128,10 @@ class Database:
 
     def _make_tables(self) -> None:
         with self.read() as connection:
-            current = is_current(connection)
+            current = self._tables.is_current(connection)
         if not current:
             with self.begin() as connection:
-                upgrade(connection, self.station)
+                self._tables.upgrade(connection, self.station)
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
@@ -100,13 +141,13 @@ class Database:
         except IntegrityError:
             raise
         except (OSError, DBAPIError, PoolTimeoutError) as error:
-            place, reason = self.name, _reason(error)
+            place, reason, room = self.name, _reason(error), self._tables.room
             if self._remote and not isinstance(error, OSError):
                 raise ServiceError(
-                    f"{place}: {reason}; start it or give access there, the archive goes on when it answers"
+                    f"{place}: {reason}; start it or give access there, the {room} room goes on when it answers"
                 ) from error
             raise StorageError(
-                f"{place}: {reason}; free space or give access, the archive goes on by itself"
+                f"{place}: {reason}; free space or give access, the {room} room goes on by itself"
             ) from error
 
 
@@ -122,17 +163,17 @@ def _reason(error: Exception) -> str:
     return " ".join(str(cause).split())
 
 
-def _server(url: str) -> sa.URL:
+def _server(url: str, key: str) -> sa.URL:
     """The URL in its parts. What is refused is not repeated: a password may stand in it, or pieces of one."""
     try:
         parsed = sa.make_url(url)
     except (ArgumentError, ValueError):
-        raise ConfigError(f"archive.database: is no URL; {_ADVICE}") from None
+        raise ConfigError(f"{key}: is no URL; {_ADVICE}") from None
     secrets = [key for key in parsed.query if "password" in key.lower()]
     if parsed.password is not None or secrets or "@" in (parsed.host or ""):
-        raise ConfigError(f"archive.database: a password does not belong there; {_ADVICE}")
+        raise ConfigError(f"{key}: a password does not belong there; {_ADVICE}")
     if parsed.drivername != "postgresql+psycopg":
-        raise ConfigError(f"archive.database: is no URL for PostgreSQL; {_ADVICE}")
+        raise ConfigError(f"{key}: is no URL for PostgreSQL; {_ADVICE}")
     return parsed
 
 
@@ -141,16 +182,16 @@ def _shown(server: sa.URL) -> str:
     return server.set(query={}).render_as_string(hide_password=True)
 
 
-def _server_engine(server: sa.URL) -> sa.Engine:
+def _server_engine(server: sa.URL, key: str) -> sa.Engine:
     patience = {key: value for key, value in _PATIENCE.items() if key not in server.query}
     try:
         return sa.create_engine(server, pool_pre_ping=True, connect_args=patience)
     except ImportError as error:
-        raise ConfigError("archive.database: needs psycopg; pip install 'apsdm-bluesky[postgres]'") from error
+        raise ConfigError(f"{key}: needs psycopg; pip install 'apsdm-bluesky[postgres]'") from error
 
 
-def _file_engine(folder: Path) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite:///{folder / 'ledger.sqlite'}", connect_args={"timeout": 30})
+def _file_engine(file: Path) -> sa.Engine:
+    engine = sa.create_engine(f"sqlite:///{file}", connect_args={"timeout": 30})
     sa.event.listen(engine, "connect", _set_durable)
     sa.event.listen(engine, "begin", _begin_immediate)
     return engine
