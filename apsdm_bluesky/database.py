@@ -57,7 +57,7 @@ class Tables:
     is_current
         Whether the tables are those of this version.
     upgrade
-        Make them, or bring those of an earlier version to this one, in a transaction; it is given the station.
+        Make them, or bring those of an earlier version to this one, in a transaction, for a station.
         Several processes may ask for it at once.
     """
 
@@ -144,10 +144,10 @@ class Database:
             place, reason, room = self.name, _reason(error), self._tables.room
             if self._remote and not isinstance(error, OSError):
                 raise ServiceError(
-                    f"{place}: {reason}; start it or give access there, the {room} room goes on when it answers"
+                    f"{place}: {reason}; start it or give access there, {room} goes on when it answers"
                 ) from error
             raise StorageError(
-                f"{place}: {reason}; free space or give access, the {room} room goes on by itself"
+                f"{place}: {reason}; free space or give access, {room} goes on by itself"
             ) from error
 
 

@@ -20,13 +20,23 @@ class Crew:
     def __init__(self, size: int) -> None:
         self._pool = ThreadPoolExecutor(max_workers=size, thread_name_prefix="agent")
         self._busy: set[str] = set()
+        self._again: dict[str, Callable[[], bool]] = {}
+        self._closed = False
         self._lock = threading.Lock()
         self._changed = threading.Event()
 
-    def put(self, name: str, job: Callable[[], bool]) -> None:
-        """Have `job` done, unless one of that name is being done; it tells whether it changed anything."""
+    def put(self, name: str, job: Callable[[], bool], *, again: bool = False) -> None:
+        """Have `job` done, unless one of that name is being done; it tells whether it changed anything.
+
+        Parameters
+        ----------
+        again
+            Where one is being done, have it done once more after that: what it has seen may be old.
+        """
         with self._lock:
             if name in self._busy:
+                if again:
+                    self._again[name] = job
                 return
             self._busy.add(name)
         self._pool.submit(self._do, name, job)
@@ -39,6 +49,7 @@ class Crew:
 
     def close(self) -> None:
         """Wait for the jobs that are being done; those that have not begun are given up."""
+        self._closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _do(self, name: str, job: Callable[[], bool]) -> None:
@@ -50,7 +61,10 @@ class Crew:
         ):  # a job tells its own faults: what comes here is a defect, and must not stop the others
             log.exception("%s", name)
         finally:
-            with self._lock:
-                self._busy.discard(name)
             if changed:
                 self._changed.set()
+            with self._lock:
+                self._busy.discard(name)
+                next_one = self._again.pop(name, None)
+            if next_one is not None and not self._closed:
+                self.put(name, next_one)

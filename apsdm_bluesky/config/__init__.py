@@ -14,6 +14,7 @@ from ._reduction import ReductionConfig, TwoTimeConfig
 from ._server import LiveOutputConfig, ServerConfig
 from ._simulation import SimulationConfig
 from ._stream import StreamGroupConfig
+from ._workflows import LocalProcessesConfig, WorkflowsConfig
 
 __all__ = [
     "ArchiveConfig",
@@ -21,6 +22,7 @@ __all__ = [
     "DetectorConfig",
     "GlobusConfig",
     "LiveOutputConfig",
+    "LocalProcessesConfig",
     "Overflow",
     "QMapConfig",
     "ReductionConfig",
@@ -30,6 +32,7 @@ __all__ = [
     "StateFolders",
     "StreamGroupConfig",
     "TwoTimeConfig",
+    "WorkflowsConfig",
     "faults_of",
     "load_config",
 ]

@@ -16,6 +16,7 @@ from ._reduction import ReductionConfig
 from ._server import LiveOutputConfig, ServerConfig
 from ._simulation import SimulationConfig
 from ._stream import StreamGroupConfig
+from ._workflows import WorkflowsConfig
 
 # Addresses of files and databases are made from the state folder; these have a meaning in them.
 _NOT_IN_HOME = "%?#"
@@ -41,6 +42,7 @@ class BeamlineConfig(Model):
     live_output: LiveOutputConfig = LiveOutputConfig()
     archive: ArchiveConfig = ArchiveConfig()
     stream: StreamGroupConfig = StreamGroupConfig()
+    workflows: WorkflowsConfig = WorkflowsConfig()
 
     @model_validator(mode="before")
     @classmethod

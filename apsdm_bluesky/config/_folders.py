@@ -51,6 +51,11 @@ class StateFolders(Model):
         return self.root / "stream"
 
     @property
+    def jobs(self) -> Path:
+        """Jobs of workflows: their records, and a folder for each."""
+        return self.root / "jobs"
+
+    @property
     def logs(self) -> Path:
         """Log files of the processes that `apsdm` starts."""
         return self.root / "logs"

@@ -11,8 +11,8 @@ from apsdm_bluesky.errors import WorkflowError
 
 from ._definition import Variable
 
-RESERVED = ("id", "stage", "owner", "workflow")
-"""Variables that every job has: its id, the stage's name, and the workflow's owner and name."""
+RESERVED = ("id", "stage", "owner", "workflow", "job_folder")
+"""Variables that every job has: its id, the stage's name, the workflow's owner and name, the job's folder."""
 
 UNKNOWN = "variable ${name} is not known: give it as an argument, or by an earlier stage's outputs"
 _MAX_TEMPLATE = 65_536  # characters

@@ -1,0 +1,33 @@
+"""Where workflows run, and how long their jobs are kept."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ._base import Model, Positive
+
+_Count = Annotated[int, Field(ge=1)]
+
+
+class LocalProcessesConfig(Model):
+    """What the processes of stages may take of this machine."""
+
+    parallel: _Count = Field(4, description="processes at a time")
+    cpus: _Count | None = Field(None, description="processors of each; default: all of the machine")
+    memory_gb: Positive | None = Field(
+        None, description="memory of each with all that it starts [1e9 bytes]; default: no limit"
+    )
+    output_gb: Positive = Field(1, description="what each may print [1e9 bytes]")
+
+
+class WorkflowsConfig(Model):
+    """Where workflows run, and how long their jobs are kept."""
+
+    database: str | None = Field(
+        None,
+        description="PostgreSQL: postgresql+psycopg://user@host/name; default: a file in the state folder",
+    )
+    at_once: _Count = Field(100, description="jobs that run at a time; others wait in their order")
+    local: LocalProcessesConfig = LocalProcessesConfig()
+    keep_days: Positive = Field(365, description="a job that ended is kept so long")
+    keep_jobs: _Count = Field(100_000, description="so many jobs that ended are kept, the latest")

@@ -1,0 +1,35 @@
+"""`python -m apsdm_bluesky.workflows.call module:function`: a stage that is a Python function.
+
+The function is called with those of the job's variables whose names it takes. What it prints is the stage's
+output; its status is 0 unless it raises.
+"""
+
+import importlib
+import inspect
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["call"]
+
+
+def call(name: str, variables: Mapping[str, Any]) -> None:
+    """Call `module:function` with the variables that it takes by name; one without a default must be there.
+
+    Raises
+    ------
+    TypeError
+        A variable is missing.
+    """
+    module, _, attribute = name.partition(":")
+    function = getattr(importlib.import_module(module), attribute)
+    parameters = inspect.signature(function).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        variables = {key: variables[key] for key in (p.name for p in parameters) if key in variables}
+    function(**variables)
+
+
+if __name__ == "__main__":
+    call(sys.argv[1], json.loads(os.environ.pop("APSDM_VARIABLES")))

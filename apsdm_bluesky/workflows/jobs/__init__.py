@@ -1,0 +1,22 @@
+"""Jobs: one run of a workflow each, kept with all its stages and processes."""
+
+from ._definitions import Definitions
+from ._driver import Driver
+from ._job import ENDED, Attempt, Job, StageEntry, State
+from ._loop import JobLoop
+from ._store import HistoryEntry, JobFilter, JobStore, StaleError
+
+__all__ = [
+    "ENDED",
+    "Attempt",
+    "Definitions",
+    "Driver",
+    "HistoryEntry",
+    "Job",
+    "JobFilter",
+    "JobLoop",
+    "JobStore",
+    "StageEntry",
+    "StaleError",
+    "State",
+]
