@@ -81,7 +81,9 @@ _NO_FILE = "{0!r} does not exist: correct the path, or make that file first"
 _NO_COMMAND = "the command {0!r} was not found: install it, correct its name or give its full path"
 _NO_PERMISSION = "no permission for {0!r}: give this user access to it (chmod, chown) or choose another place"
 _NO_SPACE = "the disk is full ({line}): free space there, then run it again"
-_NO_NETWORK = "the network or a server did not answer ({line}): check that it is up and reachable, then run it again"
+_NO_NETWORK = (
+    "the network or a server did not answer ({line}): check that it is up and reachable, then run it again"
+)
 _NO_MEMORY = "it asked for more memory than there is ({line}): give it less data at once, or a larger machine"
 
 # The first that fits counts, on one line of the output at a time.
@@ -110,17 +112,34 @@ _RULES = (
 _SIGNALS = {
     signal.SIGKILL: (
         Blame.SYSTEM,
-        "killed from outside: by a person, or by the machine for want of memory; run it again, or with less data",
+        "killed by a person, or by the machine for want of memory: run it again, or with less data",
     ),
-    signal.SIGTERM: (Blame.SYSTEM, "ended from outside, by a person or a shutdown; run it again"),
-    signal.SIGINT: (Blame.SYSTEM, "interrupted from outside; run it again"),
+    signal.SIGTERM: (Blame.SYSTEM, "ended from outside, by a person or a shutdown: run it again"),
+    signal.SIGINT: (Blame.SYSTEM, "interrupted from outside: run it again"),
     signal.SIGSEGV: (
         Blame.COMMAND,
-        "segmentation fault: a defect of the program or of a compiled library; try other versions or other input",
+        "segmentation fault, a defect of the program or of a compiled library: try another version or input",
     ),
-    signal.SIGBUS: (Blame.COMMAND, "bus error: a file that it maps was cut short, or its disk is full; check both"),
-    signal.SIGILL: (Blame.COMMAND, "illegal instruction: it was built for another processor; build it for this one"),
+    signal.SIGBUS: (
+        Blame.COMMAND,
+        "bus error: a file that it maps was cut short, or its disk is full; check both",
+    ),
+    signal.SIGILL: (
+        Blame.COMMAND,
+        "illegal instruction: it was built for another processor; build it for this one",
+    ),
     signal.SIGABRT: (Blame.COMMAND, "it aborted itself; its last words say why"),
+}
+
+_CUTS = {
+    Cut.TIMEOUT: "it ran longer than its time limit of {seconds:g} s: raise the limit, or give it less to do",
+    Cut.MEMORY: "it used more memory than its limit of {size}: give it less data, or raise the limit",
+    Cut.OUTPUT: "it printed more than {size}: have it print less, or write into a file of its own",
+    Cut.STOPPED: "stopped on request",
+    Cut.OOM: "the machine ran out of memory and killed it: give it less data, or run less beside it",
+    Cut.INTERPRETER: "{program!r} is a script whose interpreter is missing: correct its first line (#!...)",
+    Cut.FOLDER: "the working folder {work!r} cannot be used ({said}): make it, or correct the path",
+    Cut.SYSTEM: "this machine could not start it ({said}): mend that, then run it again",
 }
 
 # An exception's name at the start of a line: what Python writes last.
@@ -142,45 +161,34 @@ def advise(ending: Ending) -> tuple[Blame | None, str]:
 
 
 def _of_cut(ending: Ending, cut: Cut) -> tuple[Blame, str]:
-    program, limit = ending.command[0] if ending.command else "", ending.limit or 0
     blame = Blame.SYSTEM if cut in (Cut.OOM, Cut.SYSTEM) else Blame.COMMAND
-    match cut:
-        case Cut.TIMEOUT:
-            text = f"it ran longer than its time limit of {limit:g} s: raise the limit, or give it less to do"
-        case Cut.MEMORY:
-            text = f"it used more than its limit of {_size(limit)} of memory: give it less data, or raise the limit"
-        case Cut.OUTPUT:
-            text = f"it printed more than {_size(limit)}: have it print less, or write into a file of its own"
-        case Cut.STOPPED:
-            text = "stopped on request" if ending.status is not None else "stopped on request before it started"
-        case Cut.OOM:
-            text = "the machine ran out of memory and killed it: give it less data, or run less beside it"
-        case Cut.PROGRAM:
-            text = _refused(ending, program)
-        case Cut.INTERPRETER:
-            text = f"{program!r} is a script whose interpreter does not exist: correct its first line (#!...)"
-        case Cut.FOLDER:
-            text = f"the working folder {ending.work!r} cannot be used ({_plain(ending.said)}): make or correct it"
-        case Cut.SYSTEM:
-            text = f"this machine could not start it ({_plain(ending.said)}): mend that, then run it again"
-    return blame, text
+    program, limit, said = "".join(ending.command[:1]), ending.limit or 0, _plain(ending.said)
+    if cut is Cut.PROGRAM:
+        return blame, _refused(program, said)
+    words = {"seconds": limit, "size": _size(limit), "program": program, "work": ending.work, "said": said}
+    return blame, _CUTS[cut].format(**words)
 
 
-def _refused(ending: Ending, program: str) -> str:
-    if "No such file" in ending.said:
+def _refused(program: str, said: str) -> str:
+    if "No such file" in said:
         return _NO_COMMAND.format(program)
-    if "Permission denied" in ending.said:
+    if "Permission denied" in said:
         return f"{program!r} is not executable: make it so (chmod +x), or give a program to run"
-    if "Exec format error" in ending.said:
-        return f"{program!r} is no program of this machine: a script needs #! and its interpreter as first line"
-    return f"{program!r} cannot be started ({_plain(ending.said)}): correct the command"
+    if "Exec format error" in said:
+        return (
+            f"{program!r} is no program of this machine: a script names its interpreter in line one (#!...)"
+        )
+    return f"{program!r} cannot be started ({said}): correct the command"
 
 
 def _killer(status: int | None) -> signal.Signals | None:
     """The signal that ended it, also where a shell tells so of its child."""
-    number = -(status or 0) if (status or 0) < 0 else (status or 0) - 128
-    known = number in _SIGNALS or (status or 0) < 0
-    return signal.Signals(number) if known and number in iter(signal.Signals) else None
+    if status is None or -1 < status <= 128:
+        return None
+    number = -status if status < 0 else status - 128
+    return next(
+        (known for known in signal.Signals if known == number and (status < 0 or known in _SIGNALS)), None
+    )
 
 
 def _of_signal(killer: signal.Signals, lines: list[str]) -> tuple[Blame, str]:

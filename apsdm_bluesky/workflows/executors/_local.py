@@ -14,8 +14,8 @@ from apsdm_bluesky.errors import ConfigError, ServiceError, StorageError
 from ._advice import TAIL_BYTES, Cut, Ending, advise
 from ._link import Link
 from ._protocol import Ended, Lost, Report, Running, Task, Waiting
+from ._warden import _records
 from ._warden._messages import Settings
-from ._warden._records import ENDED, STARTED, read
 
 _CHILDREN = Path("/proc/thread-self/children")
 
@@ -102,7 +102,7 @@ class LocalProcesses:
         with self._lock:
             if self._closed:
                 raise ServiceError(f"{self._folder}: the executor is closed; start {task.id} with a new one")
-            if task.id in self._live or (task.folder / STARTED).exists():
+            if task.id in self._live or _records.started(task.folder) is not None:
                 return
             live = _Live(order=_order(task), report=Waiting(reason="other tasks run first"))
             self._live[task.id] = live
@@ -113,7 +113,7 @@ class LocalProcesses:
         """See `Executor.look`."""
         with self._lock:
             live, owns = self._live.get(task.id), self._owns
-            ended, started = self._read(task.folder / ENDED), self._read(task.folder / STARTED)
+            ended, started = _recorded(task.folder)
             obstacle = "" if owns else self._obstacle
         if ended is not None:
             return _ended(task, ended)
@@ -123,7 +123,7 @@ class LocalProcesses:
             return None
         if owns:
             return Lost(reason="the agent or its warden ended while it ran; nothing of it goes on")
-        return Running(started=started["time"], host=started["host"], reason=obstacle)
+        return Running(started=started, host=os.uname().nodename, reason=obstacle)
 
     def stop(self, task: Task) -> None:
         """See `Executor.stop`."""
@@ -172,7 +172,10 @@ class LocalProcesses:
             live.report = Running(started=message["started"], host=os.uname().nodename, pid=message["pid"])
         elif isinstance(live.report, Running):
             live.report = Running(
-                started=live.report.started, host=live.report.host, pid=live.report.pid, reason=message["obstacle"]
+                started=live.report.started,
+                host=live.report.host,
+                pid=live.report.pid,
+                reason=message["obstacle"],
             )
         else:
             live.report = Waiting(reason=message["obstacle"])
@@ -183,19 +186,23 @@ class LocalProcesses:
         try:
             make_folder(task.folder)
             if task.working_folder is None:
-                make_folder(task.work)
+                task.work.mkdir(exist_ok=True)
             for path in (task.stdout, task.stderr):
                 path.touch()
         except OSError as error:
             raise _storage(task.folder, error) from error
 
-    def _read(self, path: Path) -> dict[str, Any] | None:
-        try:
-            return read(path)
-        except OSError as error:
-            raise StorageError(f"{path}: {error.strerror}; make it readable") from error
-        except ValueError as error:
-            raise StorageError(f"{path}: damaged ({error}); remove the folder and run the task anew") from error
+
+def _recorded(folder: Path) -> tuple[dict[str, Any] | None, float | None]:
+    """How the task in a folder ended and when it was started, as far as it did and was."""
+    try:
+        return _records.ended(folder), _records.started(folder)
+    except OSError as error:
+        raise StorageError(f"{folder}: {error.strerror}; make it readable") from error
+    except ValueError as error:
+        raise StorageError(
+            f"{folder}: its report is damaged ({error}); run the task anew as another"
+        ) from error
 
 
 def _check(**numbers: int | None) -> None:
@@ -219,6 +226,7 @@ def _order(task: Task) -> dict[str, Any]:
         "folder": str(task.folder),
         "work": str(task.work),
         "timeout_s": task.timeout_s,
+        "stopped": False,
     }
 
 
@@ -234,7 +242,8 @@ def _ended(task: Task, facts: dict[str, Any]) -> Ended:
     )
     blame, reason = advise(ending)
     names = ("status", "started", "ended", "host", "pid", "cpu_s", "memory")
-    return Ended(**{name: facts.get(name) for name in names}, blame=blame, reason=reason)
+    known: dict[str, Any] = {name: facts.get(name) for name in names}
+    return Ended(**known, blame=blame, reason=reason)
 
 
 def _tail(path: Path) -> str:

@@ -17,7 +17,7 @@ _OOM_SCORE = 500
 
 
 def become(order: Order, mark: str, keeper: int, report: int) -> NoReturn:
-    """Turn this process into the task's; `report` gets what failed, as JSON, and nothing where nothing did."""
+    """Turn this process into the task's; `report` gets what failed, as JSON, or nothing."""
     step = "system"
     try:
         if not follow_parent(keeper, signal.SIGKILL):
@@ -61,11 +61,11 @@ def _exec(command: list[str], environment: dict[str, str]) -> NoReturn:
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and so would the program
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    os.execvpe(command[0], command, environment)
+    os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is wanted
 
 
 def _there(order: Order) -> bool:
-    """Whether the program is there although the kernel misses it: then it is a script without its interpreter."""
+    """Whether the program is there, although the kernel misses something: the interpreter of a script."""
     program = order.command[0]
     folders = [""] if "/" in program else os.get_exec_path({**os.environ, **order.environment})
     return any(Path(folder, program).is_file() for folder in folders)

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from . import _tree
@@ -36,7 +37,12 @@ class Keeper:
         self._order = order
         self._settings = settings
         self._pid: int | None = None
-        self._facts: dict[str, Any] = {"status": None, "started": None, "pid": None, "host": os.uname().nodename}
+        self._facts: dict[str, Any] = {
+            "status": None,
+            "started": None,
+            "pid": None,
+            "host": os.uname().nodename,
+        }
         self._kills = _tree.out_of_memory_kills()
         self._cpu_s = 0.0
         self._memory = 0
@@ -46,10 +52,10 @@ class Keeper:
     def run(self, warden: int) -> None:
         """Start the task unless it was started before, and see to its end."""
         _tree.adopt_orphans()
+        if not _tree.follow_parent(warden, GONE):
+            return
         try:
-            if not _tree.follow_parent(warden, GONE):
-                raise GoneError
-            if self._persist(lambda: claim(self._order.path, {"time": time.time(), "host": os.uname().nodename})):
+            if self._persist(lambda: claim(self._order.path)):
                 self._start()
                 self._watch()
                 self._bury()
@@ -94,6 +100,9 @@ class Keeper:
                 _tree.send(_tree.descendants(os.getpid()), signal.SIGKILL)
             self._hear(pause)
             pause = min(2 * pause, _TICK_S)
+        if self._facts.get("cut") == "output":
+            for path in self._outputs():
+                os.truncate(path, self._settings.output_bytes)
         if self._facts["started"] is not None:
             self._facts |= {"cpu_s": self._cpu_s, "memory": self._memory}
         if self._facts["status"] in _KILLED and _tree.out_of_memory_kills() > self._kills:
@@ -130,7 +139,7 @@ class Keeper:
     def _check(self) -> None:
         """Hold the task to its limits."""
         below, limit = _tree.descendants(os.getpid()), self._settings.memory_bytes
-        held, written = _tree.memory(below, limit), self._written()
+        held, written = _tree.memory(below, limit), sum(path.stat().st_size for path in self._outputs())
         self._memory = max(self._memory, held)
         if time.monotonic() >= self._end_at:
             self._cut("timeout", self._order.timeout_s, self._settings.grace_s)
@@ -150,12 +159,9 @@ class Keeper:
         self._kill_at = time.monotonic() + grace_s
         _tree.send(_tree.descendants(os.getpid()), signal.SIGTERM if grace_s else signal.SIGKILL)
 
-    def _written(self) -> int:
-        total = 0
-        for name in ("stdout", "stderr"):
-            with suppress(FileNotFoundError):  # somebody tidied up
-                total += (self._order.path / name).stat().st_size
-        return total
+    def _outputs(self) -> list[Path]:
+        paths = (self._order.path / name for name in ("stdout", "stderr"))
+        return [path for path in paths if path.exists()]  # somebody may have tidied up
 
     def _persist(self, write: Callable[[], Any]) -> Any:
         """Write a record; where the disk is full, say so and try again until it is not."""

@@ -71,6 +71,6 @@ class Order:
 
 
 def tell(**message: Any) -> None:
-    """Say a line to the executor. One write, shorter than what a pipe takes whole, so that lines do not mix."""
+    """Say a line to the executor, in one write that is short enough for a pipe not to mix it with others."""
     with suppress(BrokenPipeError):  # it is gone; the end of stdin says so too
         os.write(1, json.dumps(message).encode() + b"\n")

@@ -37,7 +37,7 @@ class Pool:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
 
     def run(self) -> None:
-        """Return at the end of stdin, or when the executor's process is gone, and no task's process is left."""
+        """Return when stdin ended or the executor's process is gone, and no task's process is left."""
         open_ = True
         while open_ and os.getppid() == self._settings.parent:
             if self._sleep(0):

@@ -1,49 +1,53 @@
-"""The two files that a warden keeps of a task in the task's folder. They are whole or not there."""
+"""The two files that a warden keeps of a task in the task's folder."""
 
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-STARTED, ENDED = "started.json", "ended.json"
+STARTED = "started"
+"""Empty: that it is there says all, and its time says when."""
+ENDED = "ended.json"
+"""Whole, or not there."""
 
 
-def claim(folder: Path, facts: dict[str, Any]) -> bool:
+def claim(folder: Path) -> bool:
     """Record that the task starts; False where it was started before. Raises OSError."""
-    part = _written(folder / f".{STARTED}", facts)
     try:
-        os.link(part, folder / STARTED)
+        os.close(os.open(folder / STARTED, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     except FileExistsError:
         return False
-    finally:
-        part.unlink()
     _sync(folder)
     return True
 
 
 def conclude(folder: Path, facts: dict[str, Any]) -> None:
     """Record how the task ended. Raises OSError."""
-    _written(folder / f".{ENDED}", facts).replace(folder / ENDED)
-    _sync(folder)
-
-
-def read(path: Path) -> dict[str, Any] | None:
-    """The facts in a file; None where it is not there. Raises OSError and, where they are none, ValueError."""
-    try:
-        facts = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    if not isinstance(facts, dict):
-        raise ValueError("no JSON object")
-    return facts
-
-
-def _written(part: Path, facts: dict[str, Any]) -> Path:
+    part = folder / f".{ENDED}"
     with part.open("w", encoding="utf-8") as file:
         json.dump(facts, file)
         file.flush()
         os.fsync(file.fileno())
-    return part
+    part.replace(folder / ENDED)
+    _sync(folder)
+
+
+def started(folder: Path) -> float | None:
+    """When the task was started, in seconds since the Unix epoch; None where it was not. Raises OSError."""
+    try:
+        return (folder / STARTED).stat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
+def ended(folder: Path) -> dict[str, Any] | None:
+    """How the task ended; None where it did not. Raises OSError, and ValueError where the file is damaged."""
+    try:
+        return dict(json.loads((folder / ENDED).read_bytes()))
+    except FileNotFoundError:
+        return None
+    except TypeError as error:
+        raise ValueError("no JSON object") from error
 
 
 def _sync(folder: Path) -> None:

@@ -20,7 +20,7 @@ def adopt_orphans() -> None:
 
 
 def follow_parent(parent: int, number: signal.Signals) -> bool:
-    """Have the kernel send this process a signal when its parent is gone; False where it is. Raises OSError."""
+    """Have the kernel send this process a signal when its parent ends; False where it has. Raises OSError."""
     _prctl(_PR_SET_PDEATHSIG, number)
     return os.getppid() == parent
 
