@@ -1,5 +1,21 @@
 """What runs the processes of stages: one protocol, and its implementations."""
 
+from ._advice import TAIL_BYTES, Cut, Ending, advise
+from ._local import LocalProcesses
 from ._protocol import Blame, Ended, Executor, Lost, Report, Running, Task, Waiting
 
-__all__ = ["Blame", "Ended", "Executor", "Lost", "Report", "Running", "Task", "Waiting"]
+__all__ = [
+    "TAIL_BYTES",
+    "Blame",
+    "Cut",
+    "Ended",
+    "Ending",
+    "Executor",
+    "LocalProcesses",
+    "Lost",
+    "Report",
+    "Running",
+    "Task",
+    "Waiting",
+    "advise",
+]
