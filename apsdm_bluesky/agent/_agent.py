@@ -30,6 +30,7 @@ from apsdm_bluesky.transfer import Globus, LocalFolder, Transfer
 
 from ._adoption import Adoption
 from ._crew import Crew
+from ._jobs import jobs_thread
 from ._watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ _ACTOR = "agent"
 
 
 class Agent:
-    """Adopts orphaned spools, archives completed runs.
+    """Adopts orphaned spools, archives completed runs, runs workflows.
 
     Parameters
     ----------
@@ -65,6 +66,7 @@ class Agent:
         with ExitStack() as stack:
             stack.enter_context(AgentLock(self._config.folders.archive))
             parts = self._compose(stack, stop)
+            stack.enter_context(jobs_thread(self._config, actor=_ACTOR))
             parts.archiver.tidy()
             ready()
             pause, longest = _POLL_S

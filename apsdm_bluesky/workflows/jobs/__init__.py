@@ -1,22 +1,27 @@
 """Jobs: one run of a workflow each, kept with all its stages and processes."""
 
+from ._compare import Difference, compare
 from ._definitions import Definitions
 from ._driver import Driver
 from ._job import ENDED, Attempt, Job, StageEntry, State
 from ._loop import JobLoop
+from ._retention import Retention
 from ._store import HistoryEntry, JobFilter, JobStore, StaleError
 
 __all__ = [
     "ENDED",
     "Attempt",
     "Definitions",
+    "Difference",
     "Driver",
     "HistoryEntry",
     "Job",
     "JobFilter",
     "JobLoop",
     "JobStore",
+    "Retention",
     "StageEntry",
     "StaleError",
     "State",
+    "compare",
 ]

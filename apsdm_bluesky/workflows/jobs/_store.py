@@ -257,10 +257,18 @@ class JobStore:
                 continue
 
     def pin(self, uid: str, pinned: bool) -> Job:
-        """Keep a job whatever its age, or no longer."""
+        """Keep a job whatever its age, or no longer.
+
+        Raises
+        ------
+        WorkflowError
+            It is being removed, or there is none.
+        """
         job = self.get(uid)
+        same = (jobs.c.id == job.id, jobs.c.removing.is_(False))
         with self._database.begin() as connection:
-            connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(pinned=pinned))
+            if connection.execute(sa.update(jobs).where(*same).values(pinned=pinned)).rowcount != 1:
+                raise WorkflowError(f"job {job.id} is being removed for its age: it is too late to pin it")
         return dataclasses.replace(job, pinned=pinned)
 
     def unfinished(self) -> "Sequence[tuple[str, State, float | None, int]]":
@@ -307,8 +315,14 @@ class JobStore:
             save_attempts(connection, new, changed)
         return after
 
+    def begin_removal(self, job: Job) -> bool:
+        """Have a job never be pinned any more, so that its files can be removed; False where it is pinned."""
+        same = (jobs.c.id == job.id, jobs.c.pinned.is_(False))
+        with self._database.begin() as connection:
+            return connection.execute(sa.update(jobs).where(*same).values(removing=True)).rowcount == 1
+
     def remove(self, job: Job) -> None:
-        """Forget a job; its files are removed by who calls this, before."""
+        """Forget a job, whose files are removed."""
         with self._database.begin() as connection:
             for table in (stages, attempts, transitions):
                 connection.execute(sa.delete(table).where(table.c.job == job.id))

@@ -47,6 +47,7 @@ jobs = sa.Table(
     sa.Column("reason", Text, nullable=False),
     sa.Column("blame", sa.String),
     sa.Column("pinned", sa.Boolean, nullable=False),
+    sa.Column("removing", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("started", sa.Float),
     sa.Column("ended", sa.Float),

@@ -1,0 +1,93 @@
+"""The jobs of workflows, brought on by a thread of their own: a large archive does not hold them up."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from apsdm_bluesky.config import BeamlineConfig
+from apsdm_bluesky.errors import ServiceError, StorageError
+from apsdm_bluesky.workflows import LOCAL
+from apsdm_bluesky.workflows.executors import Executor, LocalProcesses
+from apsdm_bluesky.workflows.jobs import JobLoop, JobStore, Retention
+
+from ._crew import Crew
+
+log = logging.getLogger(__name__)
+
+_PAUSE_S = 0.2
+_CREW = 8
+
+
+@contextmanager
+def jobs_thread(config: BeamlineConfig, *, actor: str) -> Iterator[None]:
+    """Bring jobs on in a thread, until the context ends, and with it all their processes here.
+
+    Raises
+    ------
+    StorageError, ServiceError
+        The jobs' state cannot be read at the start.
+    """
+    with ExitStack() as stack:
+        store = JobStore(config.folders.jobs, config.workflows.database)
+        stack.callback(store.close)
+        wake = threading.Event()
+        executors = open_executors(config, wake)
+        for executor in executors.values():
+            stack.callback(executor.close)
+        crew = Crew(_CREW)
+        stack.callback(crew.close)
+        loop = JobLoop(
+            store,
+            executors,
+            lambda name, job: crew.put(name, job, again=True),
+            at_once=config.workflows.at_once,
+            actor=actor,
+        )
+        retention = Retention(
+            store, keep_s=config.workflows.keep_days * 86400, keep=config.workflows.keep_jobs
+        )
+        stop = threading.Event()
+        thread = threading.Thread(target=_run, args=(loop, retention, wake, stop), name="jobs")
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            wake.set()
+            thread.join()
+
+
+def open_executors(config: BeamlineConfig, wake: threading.Event) -> dict[str, Executor]:
+    """Every executor by the name that a stage's `where` has; `wake` is set when one has something to tell."""
+    local = config.workflows.local
+    return {
+        LOCAL: LocalProcesses(
+            config.folders.jobs / ".processes",
+            parallel=local.parallel,
+            memory_bytes=None if local.memory_gb is None else int(local.memory_gb * 1e9),
+            cpus=local.cpus,
+            output_bytes=int(local.output_gb * 1e9),
+            notify=wake.set,
+        )
+    }
+
+
+def _run(loop: JobLoop, retention: Retention, wake: threading.Event, stop: threading.Event) -> None:
+    trouble = ""
+    while not stop.is_set():
+        before, trouble = trouble, _look(loop, retention)
+        if trouble not in ("", before):
+            log.warning("%s", trouble)
+        wake.wait(_PAUSE_S)
+        wake.clear()
+
+
+def _look(loop: JobLoop, retention: Retention) -> str:
+    """What hindered it; '' where nothing did."""
+    try:
+        loop.look()
+        retention.look()
+    except (StorageError, ServiceError) as error:
+        return str(error)
+    return ""
