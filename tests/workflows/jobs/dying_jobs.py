@@ -1,7 +1,7 @@
 """Runs a job again and again, its agent killed (as by kill -9) one durable step later each time.
 
 ``python -m tests.workflows.jobs.dying_jobs HOME``. Prints a line of JSON each time, after a second agent has
-brought the job to its end: what is recorded, and what stands in its folder. Ends when an agent was not killed.
+brought the job to its end: what is recorded, and what stands in its folder. Ends when none was killed.
 """
 
 import json

@@ -166,7 +166,7 @@ def test_resubmission_from_a_stage_that_it_never_came_to(store):
     job = submitted(store, made)
     failed = events.StageFailed(at=2.0, reason="no", blame=Blame.COMMAND)
     job = store.save(job, [events.Began(at=1.0), events.StageEntered(at=1.0, processes=1), failed], actor="a")
-    with pytest.raises(WorkflowError, match="stage 'one' of job .* is not done: begin there, or before"):
+    with pytest.raises(WorkflowError, match=r"stage 'one' of job .* is not done: begin there, or before"):
         store.resubmit(job, made, first="three", owner="me")
     with pytest.raises(WorkflowError, match="stage 'four' is not in sample: it has one, two, three"):
         store.resubmit(job, made, first="four", owner="me")
