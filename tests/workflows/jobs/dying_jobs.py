@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from apsdm_bluesky.agent._jobs import jobs_thread
+from apsdm_bluesky.agent import jobs_thread
 from apsdm_bluesky.workflows.executors import LocalProcesses
 from apsdm_bluesky.workflows.jobs import ENDED, JobStore
 from tests.workflows.jobs.samples import Bench, shell, workflow

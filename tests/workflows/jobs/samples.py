@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from apsdm_bluesky.agent._jobs import jobs_thread
+from apsdm_bluesky.agent import jobs_thread
 from apsdm_bluesky.config import BeamlineConfig
 from apsdm_bluesky.workflows import Stage, Workflow
 from apsdm_bluesky.workflows.jobs import ENDED, Job, JobStore
