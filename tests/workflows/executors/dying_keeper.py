@@ -65,26 +65,15 @@ def main(folder: Path) -> None:
     code, step = -signal.SIGKILL, 0
     while code:
         step += 1
-        work = folder / str(step)
-        work.mkdir()
-        command = ["/bin/sh", "-c", "printf x >> effects"]
-        order = Order(
-            id="a", command=command, environment={}, folder=str(work), work=str(work), timeout_s=None
-        )
+        (work := folder / str(step)).mkdir()
+        command, place = ["/bin/sh", "-c", "printf x >> effects"], str(work)
+        order = Order(id="a", command=command, environment={}, folder=place, work=place, timeout_s=None)
         code = keep(order, settings, step)
-        ended = _records.ended(work)
-        said = {
-            "code": code,
-            "started": _records.started(work) is not None,
-            "ended": ended and ended["status"],
-        }
+        started, ended = _records.started(work) is not None, _records.ended(work)
         keep(order, settings, 0)  # started again after the crash
-        effects = work / "effects"
-        said |= {
-            "again": _records.ended(work) == ended,
-            "ran": effects.read_text() if effects.exists() else "",
-        }
-        print(json.dumps({"step": step, **said}), flush=True)
+        said = {"step": step, "code": code, "started": started, "ended": ended and ended["status"]}
+        ran = "".join(path.read_text() for path in work.glob("effects"))
+        print(json.dumps({**said, "again": _records.ended(work) == ended, "ran": ran}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """LocalProcesses: the conformance suite, and what only processes of this machine do."""
 
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +74,7 @@ def test_the_others_wait(single: LocalProcesses, tmp_path: Path) -> None:
 
 
 def test_output_is_limited(single: LocalProcesses, tmp_path: Path) -> None:
-    task = shell(tmp_path, "yes >&2")
+    task = shell(tmp_path, "yes | head -c 20000000 >&2; exec sleep 600")
     ended = run(single, task)
     assert ended.blame is Blame.COMMAND
     assert "printed more than 97.7 KiB" in ended.reason
@@ -83,13 +82,10 @@ def test_output_is_limited(single: LocalProcesses, tmp_path: Path) -> None:
 
 
 def test_processors_are_limited(single: LocalProcesses, tmp_path: Path) -> None:
-    task = shell(
-        tmp_path,
-        "nproc; echo $OMP_NUM_THREADS $OPENBLAS_NUM_THREADS; ulimit -c",
-        environment={"OMP_NUM_THREADS": "7"},
-    )
+    script = "env -u OMP_NUM_THREADS nproc; echo $OMP_NUM_THREADS $OPENBLAS_NUM_THREADS; ulimit -c"
+    task = shell(tmp_path, script, environment={"OMP_NUM_THREADS": "7"})
     run(single, task)
-    assert task.stdout.read_text() == "7\n7 1\n0\n" or task.stdout.read_text() == "1\n7 1\n0\n"
+    assert task.stdout.read_text() == "1\n7 1\n0\n"
 
 
 def test_the_kernel_takes_a_task_first(single: LocalProcesses, tmp_path: Path) -> None:
@@ -154,4 +150,4 @@ def test_what_makes_no_sense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(_local, "_CHILDREN", tmp_path / "none")
     with pytest.raises(ConfigError, match="Linux"):
         LocalProcesses(tmp_path, parallel=1, output_bytes=1, notify=nothing)
-    assert os.listdir(tmp_path) == []
+    assert not any(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""LocalProcesses when somebody kills: whoever dies, no process of a task goes on, and no task is forgotten."""
+"""LocalProcesses: whoever is killed, no process of a task goes on, and no task is forgotten."""
 
 import json
 import os
@@ -86,9 +86,8 @@ def test_agent_warden_and_keepers_are_killed_at_once(agent: "subprocess.Popen[st
 
 def test_a_warden_is_killed(tmp_path: Path) -> None:
     executor = executor_of(tmp_path)
-    stubborn = [
-        task(tmp_path, sys.executable, "-ISc", STUBBORN, str(tmp_path / f"s{i}"), "bare") for i in "12"
-    ]
+    places = [str(tmp_path / name) for name in ("s1", "s2")]
+    stubborn = [task(tmp_path, sys.executable, "-ISc", STUBBORN, place, "bare") for place in places]
     waiting = shell(tmp_path, "echo ran")
     for one in (*stubborn, waiting):
         executor.start(one)
