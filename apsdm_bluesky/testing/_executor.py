@@ -124,9 +124,9 @@ class ExecutorConformance:
     def test_time_runs_out(self, tmp_path: Path) -> None:
         """It ends with all that it started, the command is to blame, and the reason names the limit."""
         executor = self.make(tmp_path)
-        task = self._python(tmp_path, _stubborn(tmp_path), timeout_s=1.5)
+        task = self._python(tmp_path, _stubborn(tmp_path), timeout_s=1.25)
         ended = self._run(executor, task)
-        _check(ended.blame is Blame.COMMAND and "1.5 s" in ended.reason, f"ended {ended}")
+        _check(ended.blame is Blame.COMMAND and "1.25 s" in ended.reason, f"ended {ended}")
         self._silent(tmp_path / "beat")
         executor.close()
 

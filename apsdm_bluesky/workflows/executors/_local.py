@@ -226,7 +226,6 @@ def _order(task: Task) -> dict[str, Any]:
         "folder": str(task.folder),
         "work": str(task.work),
         "timeout_s": task.timeout_s,
-        "stopped": False,
     }
 
 
