@@ -4,12 +4,13 @@ Runs one task to its end, starts two that never end and one that waits, says the
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
 
 from apsdm_bluesky.workflows.executors import Ended, LocalProcesses, Running, Task
-from tests.workflows.executors.processes import STUBBORN
+from tests.workflows.executors.processes import STUBBORN, alive
 
 
 def main(folder: Path) -> None:
@@ -23,6 +24,10 @@ def main(folder: Path) -> None:
         executor.start(task := Task(id=name, command=command, folder=folder / "tasks" / name))
         while name != "b3" and not (isinstance(executor.look(task), Running) and (folder / name).exists()):
             time.sleep(0.01)
+    if os.fork() == 0:  # holds all that this process has open for as long as a warden lives
+        while alive(str(folder / "executor")):
+            time.sleep(0.02)
+        os._exit(0)
     print(json.dumps("ready"), flush=True)
     time.sleep(600)
 

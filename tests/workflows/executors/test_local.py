@@ -73,6 +73,25 @@ def test_the_others_wait(single: LocalProcesses, tmp_path: Path) -> None:
     assert wait_ended(single, third).status == 0
 
 
+def test_what_is_left_of_a_stopped_task(single: LocalProcesses, tmp_path: Path) -> None:
+    """Its own process heeds SIGTERM, one in the background does not."""
+    beside = f"(trap '' TERM; touch {tmp_path}/there; while :; do sleep 0.05; done) &"
+    single.start(task := shell(tmp_path, f"{beside} wait"))
+    wait_for((tmp_path / "there").exists, message="the process in the background")
+    single.stop(task)
+    ended = wait_ended(single, task)
+    assert (ended.status, ended.reason) == (-15, "stopped on request")
+    assert not alive(str(tmp_path / "there"))
+
+
+def test_the_first_cause_counts(single: LocalProcesses, tmp_path: Path) -> None:
+    script = f"trap 'touch {tmp_path}/asked' TERM; while :; do sleep 0.05; done"
+    single.start(task := shell(tmp_path, script, timeout_s=0.3))
+    wait_for((tmp_path / "asked").exists, message="SIGTERM")
+    single.stop(task)
+    assert "time limit of 0.3 s" in wait_ended(single, task).reason
+
+
 def test_output_is_limited(single: LocalProcesses, tmp_path: Path) -> None:
     task = shell(tmp_path, "yes | head -c 20000000 >&2; exec sleep 600")
     ended = run(single, task)

@@ -1,10 +1,12 @@
 """LocalProcesses: whoever is killed, no process of a task goes on, and no task is forgotten."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +38,10 @@ def agent(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
 
 def executor_of(folder: Path) -> LocalProcesses:
     return LocalProcesses(folder / "executor", parallel=2, output_bytes=1 << 20, notify=lambda: None)
+
+
+def wardens(folder: Path, parent: int) -> set[int]:
+    return set(alive(str(folder / "executor"))) & set(children(parent))
 
 
 def left(folder: Path, name: str) -> Task:
@@ -74,7 +80,7 @@ def test_a_new_agent_starts_before_the_old_ones_processes_have_ended(
 
 
 def test_agent_warden_and_keepers_are_killed_at_once(agent: "subprocess.Popen[str]", tmp_path: Path) -> None:
-    (warden,) = children(agent.pid)
+    (warden,) = wardens(tmp_path, agent.pid)
     ours = [agent.pid, warden, *children(warden)]
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for pid in ours:
@@ -93,7 +99,7 @@ def test_a_warden_is_killed(tmp_path: Path) -> None:
         executor.start(one)
     wait_for(lambda: len(list(tmp_path.glob("s*"))) == 2, message="the processes")
     assert isinstance(executor.look(waiting), Waiting)
-    (warden,) = set(alive(str(tmp_path / "executor"))) & set(children(os.getpid()))
+    (warden,) = wardens(tmp_path, os.getpid())
     os.kill(warden, signal.SIGKILL)
     wait_for(lambda: isinstance(executor.look(stubborn[0]), Lost), message="the loss")
     assert not alive(str(tmp_path / "s"))
@@ -158,3 +164,27 @@ def test_two_agents(agent: "subprocess.Popen[str]", tmp_path: Path) -> None:
     assert isinstance(ended, Ended)
     assert (ended.status, ended.started, ended.blame) == (None, None, Blame.COMMAND)
     executor.close()
+
+
+def test_the_lock(tmp_path: Path) -> None:
+    """Nothing runs while another holds it."""
+    (tmp_path / "executor").mkdir()
+    with (tmp_path / "executor" / "warden.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        executor = executor_of(tmp_path)
+        executor.start(one := shell(tmp_path, "true"))
+        wait_for(lambda: wardens(tmp_path, os.getpid()), message="the warden")
+        (warden,) = wardens(tmp_path, os.getpid())
+        wait_for(lambda: times_asleep(warden) > 5, message="some tries for the lock")
+        released = time.time()
+    wait_for(lambda: isinstance(executor.look(one), Ended), message="the task")
+    ended = executor.look(one)
+    assert isinstance(ended, Ended)
+    assert ended.started
+    assert ended.started >= released
+    executor.close()
+
+
+def times_asleep(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
