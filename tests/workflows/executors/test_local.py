@@ -86,10 +86,10 @@ def test_what_is_left_of_a_stopped_task(single: LocalProcesses, tmp_path: Path) 
 
 def test_the_first_cause_counts(single: LocalProcesses, tmp_path: Path) -> None:
     script = f"trap 'touch {tmp_path}/asked' TERM; while :; do sleep 0.05; done"
-    single.start(task := shell(tmp_path, script, timeout_s=0.3))
+    single.start(task := shell(tmp_path, script, timeout_s=1.0))
     wait_for((tmp_path / "asked").exists, message="SIGTERM")
     single.stop(task)
-    assert "time limit of 0.3 s" in wait_ended(single, task).reason
+    assert "time limit of 1 s" in wait_ended(single, task).reason
 
 
 def test_output_is_limited(single: LocalProcesses, tmp_path: Path) -> None:
