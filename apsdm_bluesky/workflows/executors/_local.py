@@ -201,7 +201,7 @@ def _recorded(folder: Path) -> tuple[dict[str, Any] | None, float | None]:
         raise StorageError(f"{folder}: {error.strerror}; make it readable") from error
     except ValueError as error:
         raise StorageError(
-            f"{folder}: its report is damaged ({error}); run the task anew as another"
+            f"{folder}: its report is damaged ({error}); run it anew as another task"
         ) from error
 
 
@@ -226,7 +226,6 @@ def _order(task: Task) -> dict[str, Any]:
         "folder": str(task.folder),
         "work": str(task.work),
         "timeout_s": task.timeout_s,
-        "stopped": False,
     }
 
 
