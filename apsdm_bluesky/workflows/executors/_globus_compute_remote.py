@@ -123,7 +123,7 @@ class Watch:
         """SIGTERM to what is left of it, SIGKILL later; returns when nothing is."""
         deadline = time.monotonic() + GRACE_S
         left = descendants()
-        send(left, signal.SIGTERM)
+        send(sorted(left, key=lambda pid: pid != process.pid), signal.SIGTERM)  # it, before its children
         while left:
             time.sleep(POLL_S)
             process.poll()

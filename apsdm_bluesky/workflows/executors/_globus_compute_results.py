@@ -132,9 +132,7 @@ class Results:
         if attempt < _ATTEMPTS:
             self._begin(task, record, Step.LISTING, attempt)
             return _fetching(record, f"results are fetched again: {reason}")
-        text = (
-            f"results in {task.id} at the remote cannot be fetched ({reason}); see to it, then run it again"
-        )
+        text = f"results in {task.id} there cannot be fetched ({reason}); mend that, then run it again"
         return Ended(
             status=None,
             started=record.began,

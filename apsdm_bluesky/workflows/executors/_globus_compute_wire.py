@@ -1,8 +1,8 @@
 """What goes over the wire to a Globus Compute endpoint, in the two text formats that its SDK reads.
 
 Function: ``st``, newline, its name, ``:``, its source (``PureSourceTextInspect``). Data: ``11``, newline,
-JSON (``JSONData``). Each buffer has its length and a newline before it. Neither needs the SDK, nor the endpoint's
-version of Python.
+JSON (``JSONData``). Each buffer has its length and a newline before it. Neither needs the SDK,
+nor the endpoint's version of Python.
 """
 
 import hashlib
