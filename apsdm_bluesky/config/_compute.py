@@ -11,12 +11,16 @@ class GlobusComputeConfig(GlobusLogin):
     """A Globus Compute endpoint, as ALCF's, and the folder that its tasks work in."""
 
     endpoint: Uuid = Field(description="the Globus Compute endpoint that runs the tasks")
-    root: AbsolutePosix = Field(description="the folder at the remote in which each task has a folder")
+    root: AbsolutePosix | None = Field(
+        None,
+        description="the folder at the remote in which each task has a folder; "
+        "default: the remote sees this machine's folders under the same paths",
+    )
     python: str | None = Field(
         None, min_length=1, description="the Python that watches over commands; default: the endpoint's own"
     )
     collection: Uuid | None = Field(
-        None, description="the collection that results come from; default: `root` is mounted here, too"
+        None, description="the collection that results come from; goes with `root`"
     )
     collection_path: AbsolutePosix = Field("/", description="the path of `root` on that collection")
     function: Uuid | None = Field(
@@ -27,8 +31,10 @@ class GlobusComputeConfig(GlobusLogin):
     )
 
     @model_validator(mode="after")
-    def _plain_paths(self) -> "GlobusComputeConfig":
+    def _fits(self) -> "GlobusComputeConfig":
+        if (self.root is None) != (self.collection is None):
+            raise ValueError("root and collection go together: give both, or none where folders are shared")
         for key in ("root", "collection_path"):
-            if any(part in (".", "..") for part in getattr(self, key).split("/")):
+            if any(part in (".", "..") for part in (getattr(self, key) or "").split("/")):
                 raise ValueError(f"{key}: {getattr(self, key)} has a part '.' or '..'")
         return self

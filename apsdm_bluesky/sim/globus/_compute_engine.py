@@ -13,6 +13,7 @@ from ._store import Document
 __all__ = ["ComputeEngine"]
 
 _TICK_S = 0.02
+_WORKER = Path(__file__).with_name("_compute_worker.py")  # by its path: it loads nothing of ours
 
 
 class ComputeEngine:
@@ -44,7 +45,7 @@ class ComputeEngine:
 
     def _begin(self, call: Document) -> None:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "apsdm_bluesky.sim.globus._compute_worker", str(self._answer(call))],
+            [sys.executable, "-P", str(_WORKER), str(self._answer(call))],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

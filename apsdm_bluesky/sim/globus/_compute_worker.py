@@ -1,4 +1,4 @@
-"""A worker of the endpoint: ``python -m apsdm_bluesky.sim.globus._compute_worker ANSWER``.
+"""A worker of the endpoint: ``python _compute_worker.py ANSWER``.
 
 Reads the code of a function and a payload as JSON from stdin, calls the function, and writes what Compute
 would tell to the file ANSWER. It outlives the stand-in, as a worker of an endpoint outlives the service.

@@ -15,8 +15,8 @@ from filelock import FileLock
 
 from apsdm_bluesky.config import GlobusComputeConfig
 from apsdm_bluesky.durable import make_folder
-from apsdm_bluesky.errors import ApsdmError, ServiceError, StorageError
-from apsdm_bluesky.transfer import LocalFolder, PollPace, Transfer
+from apsdm_bluesky.errors import ApsdmError, ConfigError, ServiceError, StorageError
+from apsdm_bluesky.transfer import PollPace, Transfer
 
 from ._globus_compute_record import (
     Call,
@@ -26,7 +26,7 @@ from ._globus_compute_record import (
     write_record,
     write_report,
 )
-from ._globus_compute_results import Results
+from ._globus_compute_results import Results, read_in_place, tidy
 from ._globus_compute_service import CallState, ComputeService
 from ._protocol import Blame, Ended, Lost, Report, Running, Task, Waiting
 
@@ -35,20 +35,18 @@ log = logging.getLogger(__name__)
 _VERSION = 1
 _SETTLE_S = 30.0  # for a shared folder to show what another machine wrote, and for Compute to know a call
 
-_FOLLOWED = 1 << 24  # bytes of output at a time
-
 
 class GlobusCompute:
     """An `Executor` on a Globus Compute endpoint. Every object on the same folders tells the same.
 
     Compute cannot be told to submit a call once, forgets results after half an hour, and stops nothing. So
     nothing rests on it but that calls arrive, perhaps twice: our function at the remote runs a task's command
-    once, whoever asks how often, and leaves how it ended as files in `root`/`task.id` there. The task group
+    once, whoever asks how often, and leaves how it ended in files. The task group
     is stored before the first submission, and a call whose reply was lost is found in it.
 
-    What the protocol asks and this cannot give: `stdout` and `stderr` grow while the process runs only where
-    `root` is mounted here, else they come with its end; hidden files and links in `work` do not come. A
-    `working_folder` is one of the remote.
+    Where the remote sees this machine's folders, tasks work in them. Else a task works in `root`/`task.id` at
+    the remote, and what the protocol asks is not all there: `stdout`, `stderr` and `work` come when it has
+    ended, hidden files and links in `work` do not come, and a `working_folder` is one of the remote.
 
     Parameters
     ----------
@@ -58,15 +56,25 @@ class GlobusCompute:
         For tokens, and the id of our function.
     transfer
         Between this machine and the remote, with `config.root` as its root; the tasks' folders lie where it
-        may write. None: `config.root` is mounted here, under the same path.
+        may write. None where the remote sees them, and `config.root` is not given.
+    grace_s
+        Seconds between SIGTERM and SIGKILL.
+
+    Raises
+    ------
+    ConfigError
+        There is a root without a transfer, or the other way round.
     """
 
-    def __init__(self, config: GlobusComputeConfig, *, folder: Path, transfer: Transfer | None) -> None:
+    def __init__(
+        self, config: GlobusComputeConfig, *, folder: Path, transfer: Transfer | None, grace_s: float = 5.0
+    ) -> None:
+        if (config.root is None) != (transfer is None):
+            raise ConfigError("workflows.remotes: 'root' needs a transfer from it, and a transfer a 'root'")
         self._config = config
         self._service = ComputeService(config, folder)
-        self._mounted = Path(config.root) if transfer is None else None
-        self._transfer = LocalFolder(Path(config.root)) if transfer is None else transfer
-        self._results = Results(self._transfer)
+        self._grace_s = grace_s
+        self._results = None if transfer is None else Results(transfer)
         self._pace = PollPace[Report]()
         self._going: set[str] = set()
         self._lock = threading.Lock()
@@ -127,17 +135,13 @@ class GlobusCompute:
     def close(self) -> None:
         """Close the connections. Tasks go on at the remote."""
         self._service.close()
-        if self._mounted is not None:
-            self._transfer.close()
 
     def _advance(self, task: Task, record: Record) -> Report | None:
         """What is known now, after what can be done now."""
         self._note(task.id, going=True)
-        if record.fetch is None and self._mounted is None:
-            return self._ask(task, record)
-        # Files tell the end without Compute.
-        self._follow(task)
-        return self._collect(task, record) or self._ask(task, record)
+        if self._results is None or record.fetch is not None:  # files tell the end without Compute
+            return self._collect(task, record) or self._ask(task, record)
+        return self._ask(task, record)
 
     def _ask(self, task: Task, record: Record) -> Report | None:
         """What Compute tells; the end itself is told by files."""
@@ -185,8 +189,7 @@ class GlobusCompute:
             record = self._submit(task, record, "stop")
         elif all(state.is_over for state in asked) and not _is_fresh(record.stop):
             record = self._submit(task, replace(record, stop=Call(group=str(uuid.uuid4()))), "stop")
-        place = f"{self._mounted or 'the remote'}, {record.failure or 'where it is stopped'}"
-        return self._going_on(task, record, f"no word of its end yet from {place}")
+        return self._going_on(task, record, f"no word of its end yet: {record.failure or 'it is stopped'}")
 
     def _submit(self, task: Task, record: Record, action: str) -> Record:
         """Have the function called, unless a call of this kind is known or found."""
@@ -205,17 +208,20 @@ class GlobusCompute:
         return {
             "version": _VERSION,
             "action": action,
-            "id": task.id,
-            "root": self._config.root,
+            "home": f"{self._config.root}/{task.id}" if self._config.root else str(task.folder),
+            "lists_files": self._config.root is not None,
             "python": self._config.python,
             "command": list(task.command),
             "environment": dict(task.environment),
             "working_folder": None if task.working_folder is None else str(task.working_folder),
             "timeout_s": task.timeout_s,
+            "grace_s": self._grace_s,
         }
 
     def _collect(self, task: Task, record: Record) -> Report | None:
         try:
+            if self._results is None:
+                return read_in_place(task, record)
             return self._results.collect(task, record)
         except (ServiceError, StorageError):
             raise
@@ -232,22 +238,13 @@ class GlobusCompute:
 
     def _holder(self, task: Task) -> dict[str, Any]:
         """Where the process runs, as the remote wrote it; empty where that is not seen here."""
-        if self._mounted is None:
+        try:
+            holder: dict[str, Any] = json.loads((task.folder / "lock").read_bytes())
+        except FileNotFoundError:
             return {}
-        with contextlib.suppress(OSError, ValueError):
-            holder: dict[str, Any] = json.loads((self._mounted / task.id / "lock").read_bytes())
-            return holder
-        return {}
-
-    def _follow(self, task: Task) -> None:
-        """Let the task's output grow where the remote's is seen here."""
-        if self._mounted is None:
-            return
-        for target in (task.stdout, task.stderr):
-            place = self._mounted / task.id / target.name
-            with contextlib.suppress(FileNotFoundError), place.open("rb") as source, target.open("ab") as out:
-                source.seek(out.tell())
-                out.write(source.read(_FOLLOWED))
+        except (OSError, ValueError) as error:
+            raise StorageError(f"{task.folder / 'lock'}: {error}; make it readable") from error
+        return holder
 
     def _told(self, task: Task, report: Report) -> Report:
         if isinstance(report, Ended | Lost):
@@ -259,7 +256,7 @@ class GlobusCompute:
     def _end(self, task: Task, report: Ended | Lost) -> None:
         if read_report(task) is None:
             write_report(task, report)
-            self._results.tidy(task)
+            tidy(task)
         self._pace.forget(task.id)
         self._note(task.id, going=False)
 

@@ -13,8 +13,8 @@ import hashlib
 import json
 import os
 import pathlib
-import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,16 +27,20 @@ POLL_S, LONGEST_POLL_S = 0.05, 1.0
 BEAT_S = 10.0
 LAST_BEAT = [0.0]
 STALE_S = 120.0
-GRACE_S = 5.0
+UNKNOWN = {
+    **dict.fromkeys(("status", "started", "pid", "cpu_s", "memory", "cut", "limit")),
+    "lost": False,
+    "said": "",
+}
 ENDED, LOCK, CANCEL = "ended.json", "lock", "cancel"
 
 
 def main() -> dict[str, Any]:
     """Do what the request says; returns the answer."""
     request = json.load(sys.stdin)
-    if request["version"] != 1 or not re.fullmatch("[0-9a-f]{8,64}", request["id"]):
+    if request["version"] != 1:
         raise ValueError("this function is of another version of apsdm-bluesky; remove 'function' and retry")
-    home = pathlib.Path(request["root"], request["id"])
+    home = pathlib.Path(request["home"])
     home.mkdir(parents=True, exist_ok=True)
     if request["action"] == "stop":
         write(home / CANCEL, b"")
@@ -44,19 +48,19 @@ def main() -> dict[str, Any]:
         if take(home / LOCK):
             work_on(home, request)
         elif not is_alive(home / LOCK):
-            judge_lost(home)
+            judge_lost(home, request)
     return {"ended": (home / ENDED).exists()}
 
 
 def work_on(home: pathlib.Path, request: dict[str, Any]) -> None:
     """Run the command unless somebody stopped it before, and write how it ended."""
     if (home / CANCEL).exists():
-        tell_end(home, reason="it was stopped before it ran")
+        tell_end(home, request, cut="stopped")
         return
     work = pathlib.Path(request["working_folder"] or home / "work")
     if not request["working_folder"]:
         work.mkdir(exist_ok=True)
-    watch = Watch(home, request["timeout_s"])
+    watch = Watch(home, request)
     environment = {**os.environ, **request["environment"]}
     with (home / "stdout").open("wb") as out, (home / "stderr").open("wb") as err:
         try:
@@ -70,25 +74,34 @@ def work_on(home: pathlib.Path, request: dict[str, Any]) -> None:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            tell_end(home, blame="command", reason=f"cannot be started: {error}")
+            tell_end(home, request, cut=obstacle(work, request), said=getattr(error, "strerror", str(error)))
             return
-        tell_end(home, started=watch.started, pid=process.pid, **watch.until_end(process))
+        tell_end(home, request, started=watch.started, pid=process.pid, **watch.until_end(process))
+
+
+def obstacle(work: pathlib.Path, request: dict[str, Any]) -> str:
+    """What kept a command from starting."""
+    if not os.access(work, os.X_OK) or not work.is_dir():
+        return "folder"
+    program = request["command"][0]
+    is_script = "\0" not in program and shutil.which(program, path=request["environment"].get("PATH"))
+    return "interpreter" if is_script and "\0" not in "".join(request["command"]) else "program"
 
 
 class Watch:
     """Follows a process and all that it starts, to their end."""
 
-    def __init__(self, home: pathlib.Path, timeout_s: float | None) -> None:
+    def __init__(self, home: pathlib.Path, request: dict[str, Any]) -> None:
         self.home, self.started, self.memory = home, time.time(), 0
-        self.why: tuple[str, str] | None = None  # it is to end, and why: whose fault it is, and the reason
-        self.deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        self.timeout_s = timeout_s
+        self.why: dict[str, Any] | None = None  # it is to end, and why
+        self.timeout_s, self.grace_s = request["timeout_s"], request["grace_s"]
+        self.deadline = None if self.timeout_s is None else time.monotonic() + self.timeout_s
         adopt_orphans()
         signal.signal(signal.SIGTERM, self.on_signal)
 
     def on_signal(self, *_: object) -> None:
         """The endpoint's worker ends."""
-        self.why = self.why or ("system", "the endpoint's worker ended before it")
+        self.why = self.why or {"lost": True, "said": "the endpoint's worker ended before it"}
 
     def until_end(self, process: subprocess.Popen[bytes]) -> dict[str, Any]:
         """How it ended, when nothing of it is left."""
@@ -99,29 +112,26 @@ class Watch:
             pause = min(1.1 * pause, LONGEST_POLL_S)
         self.end_all(process)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        status = process.returncode
-        blame, reason = self.why or ("command", f"ended with status {status}" if status else "")
         return {
-            "status": status,
+            "status": process.returncode,
             "cpu_s": used.ru_utime + used.ru_stime,
             "memory": self.memory or None,
-            "blame": blame if reason else None,
-            "reason": reason,
+            **(self.why or {}),
         }
 
     def look(self) -> None:
         """Whether it is to end, and what it holds."""
         now = time.monotonic()
         if self.deadline is not None and now >= self.deadline:
-            self.why = ("command", f"was killed after its {self.timeout_s:g} s; give it more, or less to do")
+            self.why = {"cut": "timeout", "limit": self.timeout_s}
         elif (self.home / CANCEL).exists():
-            self.why = ("command", "it was stopped")
+            self.why = {"cut": "stopped"}
         self.memory = max(self.memory, sum(map(resident, descendants())))
         beat(self.home)
 
     def end_all(self, process: subprocess.Popen[bytes]) -> None:
         """SIGTERM to what is left of it, SIGKILL later; returns when nothing is."""
-        deadline = time.monotonic() + GRACE_S
+        deadline = time.monotonic() + self.grace_s
         left = descendants()
         send(sorted(left, key=lambda pid: pid != process.pid), signal.SIGTERM)  # it, before its children
         while left:
@@ -238,21 +248,25 @@ def is_alive(lock: pathlib.Path) -> bool:
     return age < STALE_S
 
 
-def judge_lost(home: pathlib.Path) -> None:
+def judge_lost(home: pathlib.Path, request: dict[str, Any]) -> None:
     """The holder is gone; it may have told how it ended at the last moment."""
     if not (home / ENDED).exists():
-        tell_end(home, lost=True, reason="its process ended without a word, with its machine or batch job")
+        tell_end(
+            home, request, lost=True, said="its process ended without a word, with its machine or batch job"
+        )
 
 
-def tell_end(home: pathlib.Path, **how: Any) -> None:
+def tell_end(home: pathlib.Path, request: dict[str, Any], **how: Any) -> None:
     """Write how the task ended, with its files; the first word stands."""
     holder = json.loads((home / LOCK).read_text())
-    common = {"status": None, "started": None, "pid": None, "cpu_s": None, "memory": None, "lost": False}
-    document = {**common, "blame": "system", "host": holder["host"], **how, "ended": time.time()}
+    document = {**UNKNOWN, "host": holder["host"], **how, "ended": time.time()}
     for name in ("stdout", "stderr"):
         (home / name).touch()
     part = home / f"{ENDED}.{os.getpid()}.{time.time_ns()}"
-    write(part, json.dumps({**document, "files": list(files_of(home))}).encode())
+    write(
+        part,
+        json.dumps({**document, "files": list(files_of(home)) if request["lists_files"] else []}).encode(),
+    )
     with contextlib.suppress(FileExistsError):
         os.link(part, home / ENDED)
     part.unlink()

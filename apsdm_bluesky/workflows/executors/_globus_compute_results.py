@@ -1,6 +1,7 @@
 """What a task at the remote left behind: fetched, compared with what the remote told of it, put in place."""
 
 import hashlib
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from apsdm_bluesky.transfer import (
     resolve_inside,
 )
 
+from ._advice import TAIL_BYTES, Cut, Ending, advise
 from ._globus_compute_record import Fetch, Record, Step, write_record
 from ._protocol import Blame, Ended, Lost, Running, Task
 
@@ -48,13 +50,19 @@ class _Listing(BaseModel):
     cpu_s: float | None
     memory: int | None
     lost: bool
-    blame: Blame | None
-    reason: str
+    cut: Cut | None
+    limit: float | None
+    said: str
     files: tuple[_File, ...]
 
 
 class _UnfitError(Exception):
     """What came is not what it should be; another attempt mends it."""
+
+
+def tidy(task: Task) -> None:
+    """Remove what was needed to fetch the results."""
+    shutil.rmtree(task.folder / ".fetch", ignore_errors=True)
 
 
 class Results:
@@ -84,15 +92,11 @@ class Results:
         except OSError as error:
             raise StorageError(f"{task.folder}: {error}; free space, or give write permission") from error
 
-    def tidy(self, task: Task) -> None:
-        """Remove what was needed on the way."""
-        shutil.rmtree(task.folder / ".fetch", ignore_errors=True)
-
     def _go_on(self, task: Task, record: Record) -> Ended | Lost | Running:
         fetch, staging = _fetch_of(record), _staging(task, record)
         if fetch.step is Step.PUBLISH:
             _publish(task, staging)
-            return _report(_listing(staging), record)
+            return _report(task, _listing(staging), record)
         names = [_LISTING] if fetch.step is Step.LISTING else [file.name for file in _listing(staging).files]
         waits_for = self._move(task, fetch, staging, names)
         if waits_for:
@@ -187,12 +191,41 @@ def _publish(task: Task, staging: Path) -> None:
     sync(task.folder)
 
 
-def _report(listing: _Listing, record: Record) -> Ended | Lost:
+def read_in_place(task: Task, record: Record) -> Ended | Lost | None:
+    """How a task ended that worked in its folder here; None where the remote has no word on it.
+
+    Raises
+    ------
+    StorageError
+        Its word cannot be read.
+    """
+    if not (task.folder / _LISTING).exists():
+        return None
+    try:
+        return _report(task, _listing(task.folder), record)
+    except _UnfitError as error:
+        raise StorageError(f"{task.folder}: {error}; run it anew as another task") from error
+
+
+def _report(task: Task, listing: _Listing, record: Record) -> Ended | Lost:
     """The remote's word, with what Compute told where the remote was only asked because of it."""
-    told = f"{listing.reason} (Globus Compute: {record.failure})" if record.failure else listing.reason
     if listing.lost:
-        return Lost(reason=told)
+        return Lost(reason=f"{listing.said} (Globus Compute: {record.failure or 'it goes on'})")
+    blame, reason = _advised(task, listing)
+    if record.failure and listing.started is None and not record.is_stopped:
+        blame, reason = Blame.SYSTEM, f"the endpoint could not run it: {record.failure}"
     known = listing.model_dump(include={"status", "started", "ended", "host", "pid", "cpu_s", "memory"})
-    is_failure = bool(record.failure) and listing.started is None and not record.is_stopped
-    reason = f"the endpoint could not run it: {record.failure}" if is_failure else listing.reason
-    return Ended(**known, blame=listing.blame, reason=reason)
+    return Ended(**known, blame=blame, reason=reason)
+
+
+def _advised(task: Task, listing: _Listing) -> tuple[Blame | None, str]:
+    told = listing.model_dump(include={"status", "cut", "limit", "said"})
+    tail = _tail(task.stderr) or _tail(task.stdout)
+    return advise(Ending(command=task.command, work=str(task.work), tail=tail, **told))
+
+
+def _tail(path: Path) -> str:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - TAIL_BYTES))
+        return file.read().decode(errors="replace")

@@ -13,10 +13,8 @@ from tests.waiting import wait_for
 
 
 def config_of(process: GlobusProcess, folder: Path, **changes: object) -> GlobusComputeConfig:
-    """The remote's folder is `folder`/remote."""
     told = {
         "endpoint": process.endpoint,
-        "root": str(folder / "remote"),
         "client_id": process.client_id,
         "secret_file": secret_file(process, folder),
     }
@@ -26,8 +24,10 @@ def config_of(process: GlobusProcess, folder: Path, **changes: object) -> Globus
 def executor(
     process: GlobusProcess, folder: Path, *, transfer: Transfer | None = None, **changes: object
 ) -> GlobusCompute:
-    (folder / "remote").mkdir(exist_ok=True)
-    return GlobusCompute(config_of(process, folder, **changes), folder=folder / "compute", transfer=transfer)
+    if transfer is not None:
+        changes = {"collection": process.collections["tape"]} | changes
+    config = config_of(process, folder, **changes)
+    return GlobusCompute(config, folder=folder / "compute", transfer=transfer, grace_s=0.3)
 
 
 def shell(folder: Path, script: str, **changes: object) -> Task:

@@ -1,0 +1,260 @@
+"""An executor on this machine, whose processes end with it, however that comes."""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from apsdm_bluesky.durable import make_folder
+from apsdm_bluesky.errors import ConfigError, ServiceError, StorageError
+
+from ._advice import TAIL_BYTES, Cut, Ending, advise
+from ._link import Link
+from ._protocol import Ended, Lost, Report, Running, Task, Waiting
+from ._warden import _records
+from ._warden._messages import Settings
+
+_CHILDREN = Path("/proc/thread-self/children")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Live:
+    """A task of ours that has not ended."""
+
+    order: dict[str, Any]
+    report: Waiting | Running
+
+
+class LocalProcesses:
+    """An `Executor` on this machine (Linux), by a process of its own, the warden, which it keeps running.
+
+    When the agent or the warden is killed, all processes of tasks are killed, and the tasks are `Lost`. Of
+    several executors on one folder, in any processes, one runs tasks; the others wait until it has ended.
+
+    Parameters
+    ----------
+    folder
+        Of this executor; tasks have folders of their own.
+    parallel
+        Tasks at once; the others wait.
+    memory_bytes
+        What each task, with all that it started, may hold in memory at once; None: all there is.
+    cpus
+        Processors of each task, which tells numerical libraries by `OMP_NUM_THREADS` and its like; None: all.
+    output_bytes
+        What each task may write to its standard output and error together.
+    grace_s
+        Seconds between SIGTERM and SIGKILL.
+    notify
+        Called when `changed` has something to tell, on a thread of this object; must return at once.
+
+    Raises
+    ------
+    ConfigError
+        This is no Linux, or a number makes no sense.
+    StorageError
+        The folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        parallel: int,
+        memory_bytes: int | None = None,
+        cpus: int | None = None,
+        output_bytes: int,
+        grace_s: float = 5.0,
+        notify: Callable[[], None],
+    ) -> None:
+        _check(parallel=parallel, memory_bytes=memory_bytes, cpus=cpus, output_bytes=output_bytes)
+        try:
+            make_folder(folder)
+        except OSError as error:
+            raise _storage(folder, error) from error
+        settings = Settings(
+            folder=str(folder.resolve()),
+            parent=os.getpid(),
+            parallel=parallel,
+            memory_bytes=memory_bytes,
+            cpus=cpus,
+            output_bytes=output_bytes,
+            grace_s=grace_s,
+            mark=_mark(folder),
+        )
+        self._folder = folder
+        self._notify = notify
+        self._lock = threading.Lock()
+        self._live: dict[str, _Live] = {}
+        self._news: set[str] = set()
+        self._owns = False  # whether no process of a task in the folders runs that is not ours
+        self._closed = False
+        self._obstacle = "the processes of an earlier agent end first"
+        self._link = Link(settings, self._hear)
+        self._link.open()
+
+    def start(self, task: Task) -> None:
+        """See `Executor.start`. Raises `ServiceError` when closed."""
+        self._prepare(task)
+        with self._lock:
+            if self._closed:
+                raise ServiceError(f"{self._folder}: the executor is closed; start {task.id} with a new one")
+            if task.id in self._live or _records.started(task.folder) is not None:
+                return
+            live = _Live(order=_order(task), report=Waiting(reason="other tasks run first"))
+            self._live[task.id] = live
+            if self._owns:
+                self._link.send({"start": live.order})
+
+    def look(self, task: Task) -> Report | None:
+        """See `Executor.look`."""
+        with self._lock:
+            live, owns = self._live.get(task.id), self._owns
+            ended, started = _recorded(task.folder)
+            obstacle = "" if owns else self._obstacle
+        if ended is not None:
+            return _ended(task, ended)
+        if live is not None:
+            return Waiting(reason=obstacle) if obstacle and isinstance(live.report, Waiting) else live.report
+        if started is None:
+            return None
+        if owns:
+            return Lost(reason="the agent or its warden ended while it ran; nothing of it goes on")
+        return Running(started=started, host=os.uname().nodename, reason=obstacle)
+
+    def stop(self, task: Task) -> None:
+        """See `Executor.stop`."""
+        with self._lock:
+            live = self._live.get(task.id)
+            if live is not None:
+                live.order["stopped"] = True  # for the next warden, if this one does not get to it
+                self._link.send({"stop": task.id})
+
+    def changed(self) -> Iterator[str]:
+        """See `Executor.changed`."""
+        with self._lock:
+            news, self._news = self._news, set()
+        return iter(news)
+
+    def close(self) -> None:
+        """See `Executor.close`. Returns when the processes have ended."""
+        with self._lock:
+            self._closed = True
+        self._link.close()
+        with self._lock:
+            self._live.clear()
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        """A word of the warden, or of a task's keeper."""
+        with self._lock:
+            if "ready" in message:
+                self._owns = True
+                for live in self._live.values():  # a task that was started before is told to be over
+                    self._link.send({"start": live.order})
+            elif "gone" in message:
+                self._owns, self._obstacle = False, message["gone"]
+            elif not self._learn(message):
+                return
+        self._notify()
+
+    def _learn(self, message: dict[str, Any]) -> bool:
+        """Take in news of one task; False where it is none of ours."""
+        live = self._live.get(message["task"])
+        if live is None:
+            return False
+        self._news.add(message["task"])
+        if "over" in message:
+            del self._live[message["task"]]
+        elif "started" in message:
+            live.report = Running(started=message["started"], host=os.uname().nodename, pid=message["pid"])
+        elif isinstance(live.report, Running):
+            live.report = Running(
+                started=live.report.started,
+                host=live.report.host,
+                pid=live.report.pid,
+                reason=message["obstacle"],
+            )
+        else:
+            live.report = Waiting(reason=message["obstacle"])
+        return True
+
+    def _prepare(self, task: Task) -> None:
+        """Make what the task needs in its folder."""
+        try:
+            make_folder(task.folder)
+            if task.working_folder is None:
+                task.work.mkdir(exist_ok=True)
+            for path in (task.stdout, task.stderr):
+                path.touch()
+        except OSError as error:
+            raise _storage(task.folder, error) from error
+
+
+def _recorded(folder: Path) -> tuple[dict[str, Any] | None, float | None]:
+    """How the task in a folder ended and when it was started, as far as it did and was."""
+    try:
+        return _records.ended(folder), _records.started(folder)
+    except OSError as error:
+        raise StorageError(f"{folder}: {error.strerror}; make it readable") from error
+    except ValueError as error:
+        raise StorageError(
+            f"{folder}: its report is damaged ({error}); run it anew as another task"
+        ) from error
+
+
+def _check(**numbers: int | None) -> None:
+    if not _CHILDREN.exists():
+        raise ConfigError("local processes of workflows need Linux with /proc; run the agent there")
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise ConfigError(f"local processes: {name} is {number}; give at least 1")
+
+
+def _mark(folder: Path) -> str:
+    """What tells the processes of this folder's tasks from all others."""
+    return f"APSDM_WARDEN={hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]}"
+
+
+def _order(task: Task) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "command": task.command,
+        "environment": dict(task.environment),
+        "folder": str(task.folder),
+        "work": str(task.work),
+        "timeout_s": task.timeout_s,
+        "stopped": False,
+    }
+
+
+def _ended(task: Task, facts: dict[str, Any]) -> Ended:
+    ending = Ending(
+        command=task.command,
+        work=str(task.work),
+        status=facts["status"],
+        tail=_tail(task.stderr) or _tail(task.stdout),
+        cut=Cut(facts["cut"]) if facts.get("cut") else None,
+        limit=facts.get("limit"),
+        said=facts.get("said", ""),
+    )
+    blame, reason = advise(ending)
+    names = ("status", "started", "ended", "host", "pid", "cpu_s", "memory")
+    known: dict[str, Any] = {name: facts.get(name) for name in names}
+    return Ended(**known, blame=blame, reason=reason)
+
+
+def _tail(path: Path) -> str:
+    """The end of an output; '' where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            return file.read(TAIL_BYTES).decode("utf-8", "replace").strip()
+    except OSError:  # somebody tidied up, which the report outlives
+        return ""
+
+
+def _storage(folder: Path, error: OSError) -> StorageError:
+    return StorageError(f"{folder}: {error.strerror}; free space or give write permission there")

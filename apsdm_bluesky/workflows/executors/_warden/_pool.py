@@ -1,0 +1,171 @@
+"""The warden: takes orders, has so many keepers at once, and ends with all of them."""
+
+import fcntl
+import json
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from . import _tree
+from ._keeper import GONE, HEARD, STOP, Keeper
+from ._messages import Order, Settings, tell
+
+LOCK = "warden.lock"
+
+_TICK_S, _LOCK_S = 0.5, 0.02
+
+
+class Pool:
+    """Runs the orders that come on stdin, until that ends."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._waiting: deque[Order] = deque()
+        self._keepers: dict[int, tuple[str, int | None]] = {}
+        self._slots = list(range(settings.parallel))[::-1]
+        self._rest = b""
+        self._wake, wake = os.pipe()
+        os.set_blocking(wake, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+
+    def run(self) -> None:
+        """Return when stdin ended or the executor's process is gone, and no task's process is left."""
+        open_ = True
+        while open_ and os.getppid() == self._settings.parent:
+            if self._sleep(0):
+                open_ = self._read()
+            self._reap()
+            self._launch()
+        _tree.send(self._keepers, GONE)
+        while self._reap():
+            self._sleep()
+
+    def _sleep(self, *orders: int) -> bool:
+        """Wait until a child has ended or, with a descriptor of orders, until there are some: then True."""
+        ready, _, _ = select.select([*orders, self._wake], [], [], _TICK_S)
+        if self._wake in ready:
+            os.read(self._wake, 4096)
+        return bool(ready) and ready[0] in orders
+
+    def _read(self) -> bool:
+        """Take what orders have come; False at the end of them."""
+        data = os.read(0, 1 << 16)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._obey(json.loads(line))
+        return bool(data)
+
+    def _obey(self, message: dict[str, Any]) -> None:
+        if "start" in message:
+            self._waiting.append(Order(**message["start"]))
+            return
+        _tree.send([pid for pid, (task, _) in self._keepers.items() if task == message["stop"]], STOP)
+        for order in [order for order in self._waiting if order.id == message["stop"]]:
+            self._waiting.remove(order)
+            self._waiting.appendleft(replace(order, stopped=True))
+
+    def _launch(self) -> None:
+        while self._waiting and (self._slots or self._waiting[0].stopped):
+            order = self._waiting.popleft()
+            slot = None if order.stopped else self._slots.pop()
+            try:
+                self._fork(order if slot is None else replace(order, cpus=self._cpus(slot)), slot)
+            except OSError as error:
+                self._waiting.appendleft(order)
+                self._slots += [] if slot is None else [slot]
+                tell(task=order.id, obstacle=f"no process can be made: {error.strerror}; end others")
+                return
+
+    def _fork(self, order: Order, slot: int | None) -> None:
+        warden = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            _keep(order, self._settings, warden)
+        self._keepers[pid] = (order.id, slot)
+
+    def _cpus(self, slot: int) -> tuple[int, ...]:
+        if self._settings.cpus is None:
+            return ()
+        there = sorted(os.sched_getaffinity(0))
+        first = slot * self._settings.cpus
+        return tuple({there[number % len(there)] for number in range(first, first + self._settings.cpus)})
+
+    def _reap(self) -> bool:
+        """Take note of keepers that have ended; whether any child is left."""
+        try:
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return True
+                if pid in self._keepers:
+                    self._part(pid, status)
+        except ChildProcessError:
+            return False
+
+    def _part(self, pid: int, status: int) -> None:
+        task, slot = self._keepers.pop(pid)
+        if slot is not None:
+            self._slots.append(slot)
+        if status != 0:
+            self._kill_strays()
+            tell(task=task, over=True)
+
+    def _kill_strays(self) -> None:
+        """What a killed keeper leaves is a child of this process now."""
+        while strays := set(_tree.children(os.getpid())) - set(self._keepers):
+            for pid in strays:
+                _tree.send([pid, *_tree.descendants(pid)], signal.SIGKILL)
+                os.waitpid(pid, 0)
+
+
+def _keep(order: Order, settings: Settings, warden: int) -> None:
+    """What the fork does that becomes a keeper."""
+    code = 1
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+        signal.set_wakeup_fd(-1)
+        Keeper(order, settings).run(warden)
+        code = 0
+    except BaseException:  # noqa: BLE001 - a fork must never run its parent's code
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _own(settings: Settings) -> bool:
+    """Wait for the lock, which a warden and its keepers hold while they live; False where nobody wants it.
+
+    The descriptor stays open, and every keeper inherits it.
+    """
+    fd = os.open(Path(settings.folder) / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    orders = select.poll()
+    orders.register(0, 0)  # only its end, not what stands in it
+    while not orders.poll(0) and os.getppid() == settings.parent:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_S)
+        else:
+            return True
+    return False
+
+
+def main(settings_json: str) -> None:
+    """Run a warden on stdin and stdout; returns when no process of a task is left."""
+    settings = Settings(**json.loads(settings_json))
+    # It ends with its executor, not with what a terminal or a service manager sends to all of a group.
+    signal.pthread_sigmask(signal.SIG_BLOCK, set(HEARD) - {signal.SIGCHLD})
+    _tree.adopt_orphans()
+    if not _own(settings):
+        sys.exit(0)
+    _tree.sweep(settings.mark)
+    tell(ready=True)
+    Pool(settings).run()
