@@ -41,8 +41,9 @@ class ComputeRoutes:
         tasks = _tasks(body)
         for function_id in tasks:
             self._calls.code(function_id)
+        config = body.get("user_endpoint_config")
         ids = {
-            function_id: [self._calls.add(function_id, group, payload) for payload in payloads]
+            function_id: [self._calls.add(function_id, group, payload, config) for payload in payloads]
             for function_id, payloads in tasks.items()
         }
         common = {"request_id": str(uuid.uuid4()), "endpoint_id": self._calls.endpoint_id}

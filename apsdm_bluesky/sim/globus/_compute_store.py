@@ -29,11 +29,17 @@ class Calls:
             raise ApiError(404, "RESOURCE_NOT_FOUND", f"Function {function_id} could not be resolved")
         return str(found["code"])
 
-    def add(self, function_id: str, group: str, payload: str) -> str:
-        """A new call."""
+    def add(self, function_id: str, group: str, payload: str, config: object) -> str:
+        """A new call, with what it configures the endpoint by."""
         self.code(function_id)
         call: Document = {"task_id": str(uuid.uuid4()), "group": group, "function": function_id}
-        call |= {"payload": payload, "status": "waiting-for-ep", "created": time.time(), "pid": None}
+        call |= {
+            "config": config,
+            "payload": payload,
+            "status": "waiting-for-ep",
+            "created": time.time(),
+            "pid": None,
+        }
         self._store.put("call", call["task_id"], call)
         return str(call["task_id"])
 
@@ -55,6 +61,10 @@ class Calls:
     def forget(self) -> None:
         """Forget every call, and what it gave."""
         self._store.remove("call")
+
+    def forget_functions(self) -> None:
+        """Forget every function."""
+        self._store.remove("function")
 
     def endpoint(self) -> Document:
         """Whether the endpoint is online, and permits callers."""

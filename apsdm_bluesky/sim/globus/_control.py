@@ -50,6 +50,7 @@ class ControlRoutes:
             "delete_client": self._delete_client,
             "calls": calls.all,
             "forget_calls": calls.forget,
+            "forget_functions": calls.forget_functions,
             "compute_endpoint": calls.set_endpoint,
         }
 

@@ -142,3 +142,7 @@ class Controls(ABC):
     def forget_calls(self) -> None:
         """Forget calls and what they gave, as Globus Compute does after a while; processes go on."""
         self._control("forget_calls")
+
+    def forget_functions(self) -> None:
+        """Remove the functions that were registered with Globus Compute, as their owner may."""
+        self._control("forget_functions")

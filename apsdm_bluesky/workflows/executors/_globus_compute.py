@@ -94,6 +94,8 @@ class GlobusCompute:
             except (ServiceError, StorageError):
                 raise
             except ApsdmError as error:
+                if record.run.submitted:  # an earlier submission may have arrived: that is no end
+                    raise ServiceError(str(error)) from error
                 self._end(task, _ended(record, Blame.NETWORK, str(error)))
 
     def look(self, task: Task) -> Report | None:

@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from apsdm_bluesky.durable import make_folder, sync
 from apsdm_bluesky.errors import StorageError
@@ -13,6 +14,7 @@ from apsdm_bluesky.errors import StorageError
 from ._protocol import Blame, Ended, Lost, Task
 
 _RECORD, _REPORT = "compute.json", "report.json"
+Kept = TypeVar("Kept")
 
 
 class Step(StrEnum):
@@ -80,13 +82,7 @@ class Record:
 
 def read_record(task: Task) -> Record | None:
     """The record; None where the task was never started."""
-    data = _read(task.folder / _RECORD)
-    if data is None:
-        return None
-    calls = {key: Call(**data[key] | {"ids": tuple(data[key]["ids"])}) for key in ("run", "stop")}
-    told = data["fetch"]
-    fetch = None if told is None else Fetch(**told | {"step": Step(told["step"])})
-    return Record(**data | calls | {"fetch": fetch})
+    return _read(task.folder / _RECORD, _record)
 
 
 def write_record(task: Task, record: Record) -> Record:
@@ -97,12 +93,7 @@ def write_record(task: Task, record: Record) -> Record:
 
 def read_report(task: Task) -> Ended | Lost | None:
     """How the task ended; None where it is not known to have."""
-    data = _read(task.folder / _REPORT)
-    if data is None:
-        return None
-    if "ended" not in data:
-        return Lost(**data)
-    return Ended(**data | {"blame": None if data["blame"] is None else Blame(data["blame"])})
+    return _read(task.folder / _REPORT, _report)
 
 
 def write_report(task: Task, report: Ended | Lost) -> None:
@@ -110,18 +101,29 @@ def write_report(task: Task, report: Ended | Lost) -> None:
     _write(task.folder / _REPORT, dataclasses.asdict(report))
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _record(data: dict[str, Any]) -> Record:
+    calls = {key: Call(**data[key] | {"ids": tuple(data[key]["ids"])}) for key in ("run", "stop")}
+    told = data["fetch"]
+    fetch = None if told is None else Fetch(**told | {"step": Step(told["step"])})
+    return Record(**data | calls | {"fetch": fetch})
+
+
+def _report(data: dict[str, Any]) -> Ended | Lost:
+    if "ended" not in data:
+        return Lost(**data)
+    return Ended(**data | {"blame": None if data["blame"] is None else Blame(data["blame"])})
+
+
+def _read(path: Path, decode: Callable[[dict[str, Any]], Kept]) -> Kept | None:
     try:
-        data = json.loads(path.read_bytes())
+        return decode(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise StorageError(
-            f"{path}: cannot be read ({error}); move a damaged file away, then retry"
-        ) from error
-    if not isinstance(data, dict):
-        raise StorageError(f"{path}: is no record of a task; move it away, then retry")
-    return data
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}; make it readable") from error
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"is damaged ({type(error).__name__}: {error}); run it anew as another task"
+        raise StorageError(f"{path}: {reason}") from error
 
 
 def _write(path: Path, data: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The calls to Globus Compute that are needed, with errors that a caller of this package knows."""
 
 import json
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,7 +140,7 @@ class ComputeService(GlobusSession[ComputeClients]):
                 "function_name": FUNCTION,
                 "function_code": function_code(),
                 "serialized": True,
-                "meta": {"serde_identifier": "st"},
+                "meta": {"python_version": platform.python_version(), "serde_identifier": "st"},
                 "description": "runs a stage of a workflow of apsdm-bluesky",
             }
             function = str(_document(clients.v3.register_function(data))["function_uuid"])

@@ -3,10 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from apsdm_bluesky.errors import ApsdmError, ServiceError
+from apsdm_bluesky.errors import ApsdmError, ServiceError, StorageError
 from apsdm_bluesky.sim.globus import GlobusProcess
 from apsdm_bluesky.workflows.executors import Blame, Ended, Lost, Running, Waiting, log_in_compute
-from tests.globus import mover
 from tests.waiting import wait_for
 from tests.workflows.executors.compute import (
     config_of,
@@ -51,38 +50,6 @@ def test_a_task_runs_and_its_files_come(compute, tmp_path):
     assert not (task.folder / ".fetch").exists()
     compute.start(task)
     assert compute.look(task) == end
-
-
-def test_results_come_by_transfer(globus, compute, tmp_path):
-    """The remote's folder is seen through the collection only; the task's folder through ours."""
-    there = globus.root("tape") / tmp_path.name
-    there.mkdir()
-    transfer = mover(globus, tmp_path)
-    other = executor(globus, tmp_path, transfer=transfer, root=str(there))
-    task = shell(tmp_path, "echo out; mkdir -p d/e; echo x > d/e/f; : > empty")
-    other.start(task)
-    end = end_of(other, task)
-    assert (end.status, end.blame, end.reason) == (0, None, "")
-    assert task.stdout.read_text() == "out\n"
-    assert (task.work / "d/e/f").read_text() == "x\n"
-    assert (task.work / "empty").read_bytes() == b""
-    other.close()
-    transfer.close()
-
-
-def test_what_was_spoilt_on_the_way_is_fetched_again(globus, compute, tmp_path):
-    there = globus.root("tape") / tmp_path.name
-    there.mkdir()
-    transfer = mover(globus, tmp_path)
-    other = executor(globus, tmp_path, transfer=transfer, root=str(there))
-    globus.fault("copy", after=1, corrupt=True)
-    task = shell(tmp_path, "echo a long line of output")
-    other.start(task)
-    assert end_of(other, task).status == 0
-    assert len(globus.faults_hit("copy")) == 1
-    assert task.stdout.read_text() == "a long line of output\n"
-    other.close()
-    transfer.close()
 
 
 def test_a_lost_reply_makes_one_call(globus, compute, tmp_path):
@@ -337,3 +304,51 @@ def test_the_service_is_restarted_while_it_runs(tmp_path, monkeypatch):
         wait_for(lambda: [call["status"] for call in process.calls()] == ["success"])
         assert effects(tmp_path) == 1
         compute.close()
+
+
+def test_a_function_is_registered_once(globus, compute, tmp_path):
+    other = executor(globus, tmp_path, endpoint_config={"queue": "debug"})
+    tasks = [counting(tmp_path), counting(tmp_path)]
+    for each, task in zip((compute, other), tasks, strict=True):
+        each.start(task)
+        assert end_of(each, task).status == 0
+    first, second = (of_task(globus, task)[0] for task in tasks)
+    assert first["function"] == second["function"]
+    assert (first["config"], second["config"]) == (None, {"queue": "debug"})
+    other.close()
+
+
+def test_a_function_that_somebody_removed_is_registered_anew(globus, compute, tmp_path):
+    first, second, third = (counting(tmp_path) for _ in range(3))
+    compute.start(first)
+    assert end_of(compute, first).status == 0
+    globus.forget_functions()
+    compute.start(second)
+    assert "check 'endpoint' and 'function'" in compute.look(second).reason
+    compute.start(third)
+    assert end_of(compute, third).status == 0
+
+
+def test_a_refusal_after_a_lost_reply_is_no_end(globus, compute, tmp_path):
+    """The first submission arrived: what it began goes on."""
+    globus.fault("compute_submit", drop_reply=True, times=2)
+    task = counting(tmp_path)
+    with pytest.raises(ServiceError, match="does not answer"):
+        compute.start(task)
+    other = executor(globus, tmp_path)
+    globus.fault("compute_group", status=403)
+    with pytest.raises(ServiceError, match="have its owner permit"):
+        other.start(task)
+    assert end_of(other, task).status == 0
+    assert effects(tmp_path) == 1
+    other.close()
+
+
+def test_a_damaged_record_is_told(compute, tmp_path):
+    task = counting(tmp_path)
+    compute.start(task)
+    end_of(compute, task)
+    for name in ("report.json", "compute.json"):
+        (task.folder / name).write_text("{}")
+    with pytest.raises(StorageError, match=r"compute\.json: is damaged"):
+        compute.look(task)
