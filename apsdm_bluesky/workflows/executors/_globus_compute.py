@@ -120,7 +120,9 @@ class GlobusCompute:
             record = read_record(task)
             if record is None or read_report(task) is not None:
                 return
-            record = write_record(task, replace(record, is_stopped=True))
+            if not record.is_stopped:
+                stop = Call(group=str(uuid.uuid4()))  # another one may have asked what became of it
+                record = write_record(task, replace(record, is_stopped=True, stop=stop))
             self._pace.forget(task.id)
             self._note(task.id, going=True)
             try:
@@ -202,7 +204,8 @@ class GlobusCompute:
         if not found:
             call = replace(call, submitted=time.time())
             record = write_record(task, _with(record, action, call))
-            found = (self._service.submit(call.group, self._request(task, action)),)
+            asked = "settle" if action == "stop" and not record.is_stopped else action
+            found = (self._service.submit(call.group, self._request(task, asked)),)
             log.info("task %s: %s is call %s", task.id, action, found[0])
         return write_record(task, _with(record, action, replace(call, ids=found)))
 

@@ -63,7 +63,7 @@ class Record:
     Parameters
     ----------
     run, stop
-        The calls that run the command, and that end it or ask what became of it.
+        The calls that run the command, and that end it; or settle what became of it, unless `is_stopped`.
     is_stopped
         Somebody asked for its end.
     began

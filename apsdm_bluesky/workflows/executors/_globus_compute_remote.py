@@ -36,7 +36,11 @@ ENDED, LOCK, CANCEL = "ended.json", "lock", "cancel"
 
 
 def main() -> dict[str, Any]:
-    """Do what the request says; returns the answer."""
+    """Do what the request says, and return the answer.
+
+    ``run`` runs the command, ``stop`` ends it or keeps it from running, ``settle`` only keeps it from running
+    where it does not run yet. All of them tell of a task whose process is gone that it is lost.
+    """
     request = json.load(sys.stdin)
     if request["version"] != 1:
         raise ValueError("this function is of another version of apsdm-bluesky; remove 'function' and retry")
@@ -46,7 +50,10 @@ def main() -> dict[str, Any]:
         write(home / CANCEL, b"")
     if not (home / ENDED).exists():
         if take(home / LOCK):
-            work_on(home, request)
+            if request["action"] == "run":
+                work_on(home, request)
+            else:  # from now on nobody can run it
+                tell_end(home, request, cut="stopped")
         elif not is_alive(home / LOCK):
             judge_lost(home, request)
     return {"ended": (home / ENDED).exists()}

@@ -83,6 +83,27 @@ def test_two_submissions_have_one_effect(globus, compute, tmp_path):
     other.close()
 
 
+def test_a_second_submission_does_not_end_the_first(globus, compute, tmp_path):
+    """It finds the command running, and so does who asks what became of it."""
+    flag = tmp_path / "flag"
+    task = shell(tmp_path, f"while ! test -e {flag}; do sleep 0.05; done", timeout_s=60)
+    compute.start(task)
+    wait_for((task.folder / "lock").exists)
+    (task.folder / "compute.json").unlink()
+    other = executor(globus, tmp_path)
+    other.start(task)
+
+    def settled() -> bool:
+        assert not isinstance(looked(other, task), Ended)
+        return [call["status"] for call in of_task(globus, task)] == ["running", "success", "success"]
+
+    wait_for(settled)
+    assert isinstance(looked(other, task), Running)
+    flag.touch()
+    assert end_of(other, task).status == 0
+    other.close()
+
+
 def test_a_restart_finds_it_again(globus, compute, tmp_path):
     flag = tmp_path / "flag"
     task = shell(tmp_path, f"echo begun; while ! test -e {flag}; do sleep 0.05; done", timeout_s=60)
