@@ -3,9 +3,10 @@
 Unknown keys are refused with their path. Nothing here touches a disk but `load_config`, which reads one file.
 """
 
-from ._archive import ArchiveConfig, GlobusConfig
+from ._archive import ArchiveConfig, GlobusConfig, GlobusLogin
 from ._base import Overflow
 from ._beamline import BeamlineConfig
+from ._compute import GlobusComputeConfig
 from ._detector import DetectorConfig
 from ._folders import StateFolders
 from ._load import faults_of, load_config
@@ -20,7 +21,9 @@ __all__ = [
     "ArchiveConfig",
     "BeamlineConfig",
     "DetectorConfig",
+    "GlobusComputeConfig",
     "GlobusConfig",
+    "GlobusLogin",
     "LiveOutputConfig",
     "LocalProcessesConfig",
     "Overflow",
