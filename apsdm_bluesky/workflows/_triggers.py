@@ -100,7 +100,7 @@ def why_not(
         return "another plan, or an analysis"
     if status not in rule.exit_status:
         return f"the run's exit status is {status!r}"
-    if rule.when is not None and not parse_condition(rule.when).holds(run_variables(start, stop)):
+    if rule.when is not None and not _holds(rule.when, run_variables(start, stop)):
         return f"{rule.when} does not hold"
     return "" if rule.loss == "any" else _loss_differs(rule.loss, lost)
 
@@ -174,10 +174,23 @@ def _templates(rule: TriggerConfig) -> list[tuple[str, str]]:
     return [(name, value) for name, value in rule.arguments.items() if isinstance(value, str)]
 
 
+def _holds(text: str, values: Mapping[str, Variable]) -> bool:
+    condition = parse_condition(text)
+    _refuse_unknown(condition.names, values)
+    return condition.holds(values)
+
+
+def _refuse_unknown(names: Iterable[str], values: Mapping[str, Variable]) -> None:
+    unknown = [name for name in names if name not in values]
+    if unknown:
+        raise WorkflowError(f"the run has no variable ${unknown[0]}: have its metadata give it")
+
+
 def _argument(template: str, values: Mapping[str, Variable]) -> Variable:
+    _refuse_unknown(names_in(template), values)
     match = _ONE.fullmatch(template)
     name = match and (match["braced"] or match["plain"])
-    if not name or name not in values:
+    if not name:
         return substitute(template, values)
     value = values[name]
     for item in value if isinstance(value, tuple) else (value,):
