@@ -1,6 +1,7 @@
 """Plan stubs that start a workflow's job, and wait for it."""
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,14 +10,17 @@ from typing import Any, Protocol
 
 from bluesky import plan_stubs as bps
 
-from apsdm_bluesky.errors import WorkflowError
+from apsdm_bluesky.errors import ServiceError, WorkflowError
 from apsdm_bluesky.workflows import Variable
 from apsdm_bluesky.workflows.jobs import Job, has_ended_well
 
 from ._series import Plan
 
+log = logging.getLogger(__name__)
+
 _LOOK_S = 0.02  # whether a thread has ended
 _POLL_S = 0.5  # at a job
+_PATIENCE_S = 60.0  # with a database whose server does not answer
 
 
 class Jobs(Protocol):
@@ -96,15 +100,34 @@ def wait_for_job(jobs: Jobs, uid: str, timeout_s: float | None = None) -> Plan:
     WorkflowError
         The job failed, was aborted, or has not ended in time; the message has its reason.
     StorageError, ServiceError
-        The jobs' database cannot be read.
+        The jobs' database cannot be read; its server has not answered for a minute.
     """
     begin = time.monotonic()
-    while not has_ended_well(job := (yield from _in_thread(lambda: jobs.job(uid)))):
+    while not has_ended_well(job := (yield from _look_at(jobs, uid))):
         if timeout_s is not None and time.monotonic() - begin > timeout_s:
             raise WorkflowError(f"job {job.id} is {job.state} after {timeout_s:g} s: does the agent run?")
-        yield from bps.sleep(_POLL_S)
-        yield from bps.checkpoint()  # a resumed plan goes on from here: it does not sleep it all again
+        yield from _pause()
     return job
+
+
+def _look_at(jobs: Jobs, uid: str) -> Plan:
+    """The job. A server that is started anew does not end an experiment."""
+    deadline, told = time.monotonic() + _PATIENCE_S, False
+    while True:
+        try:
+            return (yield from _in_thread(lambda: jobs.job(uid)))
+        except ServiceError as error:
+            if time.monotonic() > deadline:
+                raise
+            if not told:
+                log.warning("job %s: %s", uid, error)
+                told = True
+        yield from _pause()
+
+
+def _pause() -> Plan:
+    yield from bps.sleep(_POLL_S)
+    yield from bps.checkpoint()  # a resumed plan goes on from here: it does not sleep it all again
 
 
 def _in_thread(work: Callable[[], Any]) -> Plan:

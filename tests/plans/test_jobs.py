@@ -8,7 +8,7 @@ from bluesky import plan_stubs as bps
 from bluesky import preprocessors as bpp
 from bluesky.utils import RunEngineInterrupted
 
-from apsdm_bluesky.errors import WorkflowError
+from apsdm_bluesky.errors import ServiceError, WorkflowError
 from apsdm_bluesky.plans import start_job, wait_for_job
 from apsdm_bluesky.workflows import Stage, Workflow
 from apsdm_bluesky.workflows.executors import Blame
@@ -196,6 +196,28 @@ def test_a_resumed_wait_does_not_sleep_again_what_it_slept(RE, jobs, store):
         RE.msg_hook = None
     assert done[:before].count("checkpoint") >= 19
     assert len(done) - before < 20
+
+
+def no_answer(first, last):
+    def on_look(watched, uid):
+        if first <= watched.looks <= last:
+            raise ServiceError("nobody answers")
+
+    return on_look
+
+
+def test_a_server_that_is_started_anew_does_not_end_the_wait(RE, jobs, store, caplog):
+    uid = jobs.start("sum")
+    end(store, uid)
+    assert result_of(RE, wait_for_job(Watched(jobs, no_answer(1, 3)), uid)).state is State.DONE
+    assert caplog.messages == [f"job {uid}: nobody answers"]
+
+
+def test_a_server_that_is_gone_ends_the_wait(RE, jobs, monkeypatch):
+    monkeypatch.setattr("apsdm_bluesky.plans._jobs._PATIENCE_S", 0.02)
+    uid = jobs.start("sum")
+    with pytest.raises(ServiceError, match="nobody answers"):
+        RE(wait_for_job(Watched(jobs, no_answer(2, 1_000_000)), uid))
 
 
 def test_an_aborted_plan_leaves_the_job(RE, jobs):
