@@ -4,5 +4,6 @@ from ._catalog_writer import CatalogWriter
 from ._globus_archiver import GlobusArchiver
 from ._series_analysis import SeriesAnalysis
 from ._stream_reducer import StreamReducer
+from ._workflow_trigger import WorkflowTrigger
 
-__all__ = ["CatalogWriter", "GlobusArchiver", "SeriesAnalysis", "StreamReducer"]
+__all__ = ["CatalogWriter", "GlobusArchiver", "SeriesAnalysis", "StreamReducer", "WorkflowTrigger"]

@@ -15,6 +15,7 @@ from ._reduction import ReductionConfig, TwoTimeConfig
 from ._server import LiveOutputConfig, ServerConfig
 from ._simulation import SimulationConfig
 from ._stream import StreamGroupConfig
+from ._triggers import TriggerConfig
 from ._workflows import LocalProcessesConfig, WorkflowsConfig
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "SimulationConfig",
     "StateFolders",
     "StreamGroupConfig",
+    "TriggerConfig",
     "TwoTimeConfig",
     "WorkflowsConfig",
     "faults_of",

@@ -1,10 +1,12 @@
-"""Where workflows run, and how long their jobs are kept."""
+"""Where workflows run, what starts them, and how long their jobs are kept."""
 
+from collections import Counter
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ._base import Model, Positive
+from ._triggers import TriggerConfig
 
 _Count = Annotated[int, Field(ge=1)]
 
@@ -21,7 +23,7 @@ class LocalProcessesConfig(Model):
 
 
 class WorkflowsConfig(Model):
-    """Where workflows run, and how long their jobs are kept."""
+    """Where workflows run, what starts them, and how long their jobs are kept."""
 
     database: str | None = Field(
         None,
@@ -31,3 +33,12 @@ class WorkflowsConfig(Model):
     local: LocalProcessesConfig = LocalProcessesConfig()
     keep_days: Positive = Field(365, description="a job that ended is kept so long")
     keep_jobs: _Count = Field(100_000, description="so many jobs that ended are kept, the latest")
+    triggers: tuple[TriggerConfig, ...] = Field((), description="which runs start a workflow when they end")
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "WorkflowsConfig":
+        counts = Counter(rule.name for rule in self.triggers)
+        for name, count in counts.items():
+            if count > 1:
+                raise ValueError(f"triggers: {count} rules have the name {name!r}: rename them")
+        return self

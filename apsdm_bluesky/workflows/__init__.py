@@ -8,6 +8,17 @@ from ._folder import working_folder
 from ._outputs import MAX_OUTPUT, find_outputs, output_names
 from ._script import shell_list
 from ._stage_check import Fault
+from ._triggers import (
+    NOTE,
+    check_rules,
+    frames_lost,
+    may_apply,
+    rule_arguments,
+    rules_of,
+    rules_to_note,
+    run_variables,
+    why_not,
+)
 from ._variables import RESERVED, argument_list, names_in, substitute
 from ._yaml import format_workflow, load_workflow, parse_workflow
 
@@ -15,6 +26,7 @@ __all__ = [
     "LOCAL",
     "MAX_OUTPUT",
     "MAX_STAGES",
+    "NOTE",
     "RESERVED",
     "Condition",
     "Fault",
@@ -27,18 +39,26 @@ __all__ = [
     "Workflow",
     "argument_list",
     "check",
+    "check_rules",
     "find_outputs",
     "format_workflow",
+    "frames_lost",
     "job_arguments",
     "load_workflow",
+    "may_apply",
     "names_in",
     "output_names",
     "parse_condition",
     "parse_dm",
     "parse_workflow",
     "read_dm",
+    "rule_arguments",
+    "rules_of",
+    "rules_to_note",
+    "run_variables",
     "shell_list",
     "substitute",
+    "why_not",
     "working_folder",
     "write_dm",
 ]
