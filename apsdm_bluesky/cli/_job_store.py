@@ -85,10 +85,13 @@ def values_of(words: Sequence[str] | None) -> "dict[str, Variable]":
 
 def warn_where_nobody_works(settings: "BeamlineConfig", store: "JobStore") -> None:
     """Tell on stderr where jobs wait since no agent runs."""
-    from apsdm_bluesky.agent import agent_runs
     from apsdm_bluesky.workflows.jobs import ENDED
 
-    if set(store.counts()) - set(ENDED) and not agent_runs(settings):
+    if set(store.counts()) <= set(ENDED):
+        return
+    from apsdm_bluesky.agent import agent_runs
+
+    if not agent_runs(settings):
         say("no agent runs here: jobs wait until 'apsdm up' or 'apsdm agent' runs")
 
 
