@@ -108,7 +108,7 @@ def list_jobs(
 
 @app.command("cancel")
 def cancel(
-    jobs: Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids, or how they begin.")],
+    jobs: Annotated[list[str], typer.Argument(metavar="JOB", help="Ids, or how they begin.")],
     config: ConfigOption = None,
     home: HomeOption = None,
 ) -> None:

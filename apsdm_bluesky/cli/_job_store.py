@@ -24,7 +24,7 @@ WorkflowArgument = Annotated[str, typer.Argument(metavar="[OWNER/]NAME", help="A
 ValuesArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[NAME=VALUE ...]",
+        metavar="NAME=VALUE",
         help="Arguments. VALUE is read as in a workflow file: 5 and 0.5 are numbers, true and "
         'false truths, "[1, 2, a b]" a list, \'"5"\' the text 5; all else is text, as it stands.',
         show_default=False,

@@ -25,7 +25,7 @@ _DESCRIPTION = 60
 
 @app.command("add")
 def add(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Workflow files, YAML.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Workflow files, YAML.")],
     config: ConfigOption = None,
     home: HomeOption = None,
     dm: Annotated[
