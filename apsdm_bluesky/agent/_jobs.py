@@ -41,6 +41,7 @@ def jobs_thread(config: BeamlineConfig, *, actor: str) -> Iterator[None]:
             store,
             executors,
             lambda name, job: crew.put(name, job, again=True),
+            wake=wake.set,
             at_once=config.workflows.at_once,
             actor=actor,
         )
