@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from apsdm_bluesky.agent._jobs import jobs_thread
+from apsdm_bluesky.agent import jobs_thread
 from apsdm_bluesky.archive import AgentLock
 from apsdm_bluesky.config import BeamlineConfig
 from apsdm_bluesky.workflows import Stage, Workflow
