@@ -7,11 +7,10 @@ from contextlib import ExitStack, contextmanager
 
 from apsdm_bluesky.config import BeamlineConfig
 from apsdm_bluesky.errors import ServiceError, StorageError
-from apsdm_bluesky.workflows import LOCAL
-from apsdm_bluesky.workflows.executors import Executor, LocalProcesses
 from apsdm_bluesky.workflows.jobs import JobLoop, JobStore, Retention
 
 from ._crew import Crew
+from ._executors import open_executors
 
 log = logging.getLogger(__name__)
 
@@ -20,19 +19,21 @@ _CREW = 8
 
 
 @contextmanager
-def jobs_thread(config: BeamlineConfig, *, actor: str) -> Iterator[None]:
+def jobs_thread(config: BeamlineConfig, *, actor: str) -> Iterator[JobStore]:
     """Bring jobs on in a thread, until the context ends, and with it all their processes here.
 
     Raises
     ------
     StorageError, ServiceError
         The jobs' state cannot be read at the start.
+    ConfigError
+        A remote cannot be used as it is configured.
     """
     with ExitStack() as stack:
         store = JobStore(config.folders.jobs, config.workflows.database)
         stack.callback(store.close)
         wake = threading.Event()
-        executors = open_executors(config, wake)
+        executors = open_executors(config, wake.set)
         for executor in executors.values():
             stack.callback(executor.close)
         crew = Crew(_CREW)
@@ -52,26 +53,11 @@ def jobs_thread(config: BeamlineConfig, *, actor: str) -> Iterator[None]:
         thread = threading.Thread(target=_run, args=(loop, retention, wake, stop), name="jobs")
         thread.start()
         try:
-            yield
+            yield store
         finally:
             stop.set()
             wake.set()
             thread.join()
-
-
-def open_executors(config: BeamlineConfig, wake: threading.Event) -> dict[str, Executor]:
-    """Every executor by the name that a stage's `where` has; `wake` is set when one has something to tell."""
-    local = config.workflows.local
-    return {
-        LOCAL: LocalProcesses(
-            config.folders.jobs / ".processes",
-            parallel=local.parallel,
-            memory_bytes=None if local.memory_gb is None else int(local.memory_gb * 1e9),
-            cpus=local.cpus,
-            output_bytes=int(local.output_gb * 1e9),
-            notify=wake.set,
-        )
-    }
 
 
 def _run(loop: JobLoop, retention: Retention, wake: threading.Event, stop: threading.Event) -> None:

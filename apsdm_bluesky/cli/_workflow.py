@@ -1,7 +1,7 @@
 """`apsdm workflow`: the definitions that jobs run."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,10 +37,12 @@ def add(
 
     All faults are told, one a line, with stage and key. Nothing is kept where there is one.
     """
-    read = [_read(path, dm=dm or path.suffix in _DM_SUFFIXES) for path in files]
+    settings = configured(config, home)
+    remotes = settings.workflows.remotes
+    read = [_read(path, remotes, dm=dm or path.suffix in _DM_SUFFIXES) for path in files]
     end_with([fault for _, faults in read for fault in faults])
-    with opened_jobs(configured(config, home)) as store:
-        kept = [_keep(store, workflow) for workflow, _ in read if workflow is not None]
+    with opened_jobs(settings) as store:
+        kept = [_keep(store, workflow, remotes) for workflow, _ in read if workflow is not None]
     if as_json:
         print(json.dumps({"workflows": kept}))
         return
@@ -91,7 +93,7 @@ def show(
         print(json.dumps(write_dm(found), indent=2) if dm else format_workflow(found).rstrip("\n"))
 
 
-def _read(path: Path, *, dm: bool) -> "tuple[Workflow | None, Sequence[str]]":
+def _read(path: Path, remotes: Collection[str], *, dm: bool) -> "tuple[Workflow | None, Sequence[str]]":
     """A file's workflow, and all that is wrong with it."""
     from apsdm_bluesky.workflows import check, load_dm, load_workflow
 
@@ -99,12 +101,12 @@ def _read(path: Path, *, dm: bool) -> "tuple[Workflow | None, Sequence[str]]":
         workflow = load_dm(path) if dm else load_workflow(path)
     except WorkflowError as error:
         return None, [str(error)]
-    return workflow, [f"{path}: {fault}" for fault in check(workflow)]
+    return workflow, [f"{path}: {fault}" for fault in check(workflow, remotes=remotes)]
 
 
-def _keep(store: "JobStore", workflow: "Workflow") -> dict[str, Any]:
+def _keep(store: "JobStore", workflow: "Workflow", remotes: Collection[str]) -> dict[str, Any]:
     known = {number for number, _, _ in store.definitions.versions(workflow.name, owner=workflow.owner)}
-    kept = store.definitions.add(workflow, actor=person())
+    kept = store.definitions.add(workflow, actor=person(), remotes=remotes)
     return {
         "owner": kept.owner,
         "name": kept.name,

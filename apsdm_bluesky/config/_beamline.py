@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from apsdm_bluesky.errors import ConfigError
 
 from ._archive import ArchiveConfig
-from ._base import DetectorName, Model
+from ._base import Model, PythonName
 from ._detector import DetectorConfig
 from ._folders import StateFolders
 from ._reduction import ReductionConfig
@@ -32,7 +32,7 @@ class BeamlineConfig(Model):
     name: str = "simulated"
     home: Path | None = Field(None, description="state folder; default: $APSDM_HOME, else ~/.apsdm")
     server: ServerConfig = ServerConfig()
-    detectors: Annotated[dict[DetectorName, DetectorConfig], Field(min_length=1)] = Field(
+    detectors: Annotated[dict[PythonName, DetectorConfig], Field(min_length=1)] = Field(
         default_factory=_simulated_detectors, description="by the name that the device has in Python"
     )
     simulation: SimulationConfig | None = Field(

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any, cast
@@ -28,15 +28,20 @@ class Link:
     ----------
     settings
         Of the warden.
+    environment
+        Of the warden, and so of every task.
     hear
         Gets every message, on a thread of this object: ``ready`` of each warden first, and ``gone``, with a
         reason, after its last, when none of its keepers is left either.
     """
 
-    def __init__(self, settings: Settings, hear: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, settings: Settings, environment: Mapping[str, str], hear: Callable[[dict[str, Any]], None]
+    ) -> None:
         self._folder = Path(settings.folder)
         fields = {name: getattr(settings, name) for name in Settings.__dataclass_fields__}
         self._command = [sys.executable, "-I", "-S", str(_PROGRAM), json.dumps(fields)]
+        self._environment = environment
         self._hear = hear
         self._orders: SimpleQueue[bytes | None] = SimpleQueue()
         self._closing = threading.Event()
@@ -91,6 +96,7 @@ class Link:
             stdout=subprocess.PIPE,
             stderr=errors,
             start_new_session=True,  # Ctrl-C is for this process alone
+            env=dict(self._environment),
         )
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ class LocalProcesses:
         Processors of each task, which tells numerical libraries by `OMP_NUM_THREADS` and its like; None: all.
     output_bytes
         What each task may write to its standard output and error together.
+    environment
+        Of all tasks; None: this process's own.
     grace_s
         Seconds between SIGTERM and SIGKILL.
     notify
@@ -67,6 +69,7 @@ class LocalProcesses:
         memory_bytes: int | None = None,
         cpus: int | None = None,
         output_bytes: int,
+        environment: Mapping[str, str] | None = None,
         grace_s: float = 5.0,
         notify: Callable[[], None],
     ) -> None:
@@ -93,7 +96,7 @@ class LocalProcesses:
         self._owns = False  # whether no process of a task in the folders runs that is not ours
         self._closed = False
         self._obstacle = "the processes of an earlier agent end first"
-        self._link = Link(settings, self._hear)
+        self._link = Link(settings, os.environ if environment is None else environment, self._hear)
         self._link.open()
 
     def start(self, task: Task) -> None:
@@ -156,17 +159,19 @@ class LocalProcesses:
                     self._link.send({"start": live.order})
             elif "gone" in message:
                 self._owns, self._obstacle = False, message["gone"]
-            elif not self._learn(message):
-                return
+            else:
+                self._learn(message)
+                if "over" not in message:
+                    return
         self._notify()
 
-    def _learn(self, message: dict[str, Any]) -> bool:
-        """Take in news of one task; False where it is none of ours."""
+    def _learn(self, message: dict[str, Any]) -> None:
+        """Take in news of one task; it may be none of ours."""
         live = self._live.get(message["task"])
         if live is None:
-            return False
-        self._news.add(message["task"])
+            return
         if "over" in message:
+            self._news.add(message["task"])
             del self._live[message["task"]]
         elif "started" in message:
             live.report = Running(started=message["started"], host=os.uname().nodename, pid=message["pid"])
@@ -179,7 +184,6 @@ class LocalProcesses:
             )
         else:
             live.report = Waiting(reason=message["obstacle"])
-        return True
 
     def _prepare(self, task: Task) -> None:
         """Make what the task needs in its folder."""
