@@ -19,6 +19,7 @@ from . import (
     _servers,
     _shell,
     _stream,
+    _user,
 )
 from ._faults import run
 
@@ -43,6 +44,7 @@ _archive.app.command("cancel")(_archive_restore.cancel)
 _archive.app.command("rebuild")(_archive_rebuild.rebuild)
 app.add_typer(_archive.app, name="archive")
 app.add_typer(_stream.app, name="stream")
+app.add_typer(_user.app, name="user")
 app.command("shell")(_shell.shell)
 app.command("doctor")(_doctor.doctor)
 app.command("login")(_login.login)

@@ -9,6 +9,7 @@ from ._beamline import BeamlineConfig
 from ._detector import DetectorConfig
 from ._folders import StateFolders
 from ._load import faults_of, load_config
+from ._people import LdapConfig, OidcConfig, PamConfig, PeopleConfig
 from ._qmap import QMapConfig, RoiConfig
 from ._reduction import ReductionConfig, TwoTimeConfig
 from ._server import LiveOutputConfig, ServerConfig
@@ -20,8 +21,12 @@ __all__ = [
     "BeamlineConfig",
     "DetectorConfig",
     "GlobusConfig",
+    "LdapConfig",
     "LiveOutputConfig",
+    "OidcConfig",
     "Overflow",
+    "PamConfig",
+    "PeopleConfig",
     "QMapConfig",
     "ReductionConfig",
     "RoiConfig",
