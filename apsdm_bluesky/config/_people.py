@@ -48,7 +48,7 @@ class LdapConfig(Model):
 
 
 class OidcConfig(Model):
-    """People of an identity provider that speaks OpenID Connect. The names are those of Tiled's OIDCAuthenticator."""
+    """People of an OpenID Connect provider. The names are those of Tiled's OIDCAuthenticator."""
 
     audience: str
     client_id: str

@@ -27,11 +27,16 @@ def accounts_file(folders: StateFolders) -> Path:
     return folders.catalog / "accounts.db"
 
 
-def prepare_accounts(folders: StateFolders, provider: str, key: str) -> None:
+def prepare_accounts(folders: StateFolders, provider: str, key: str) -> dict[str, Any]:
     """Make the database, or bring it up to date: before each start of the server.
 
     The service whose key is in the file `api_key` may do everything; people may read. Logins through another
     provider than `provider` end: the same name may be somebody else there.
+
+    Returns
+    -------
+    dict
+        The claims of a token for that service, as Tiled makes them, without an end.
 
     Raises
     ------
@@ -51,7 +56,8 @@ def prepare_accounts(folders: StateFolders, provider: str, key: str) -> None:
             stamp_head(ALEMBIC_INI_TEMPLATE_PATH, ALEMBIC_DIR, uri)
         elif state == "old":
             upgrade(ALEMBIC_INI_TEMPLATE_PATH, ALEMBIC_DIR, uri, "head")
-        _run(path, lambda db: _set_up(db, provider, key))
+        claims: dict[str, Any] = _run(path, lambda db: _set_up(db, provider, key))
+        return claims
 
 
 def forget_person(folders: StateFolders, provider: str, name: str) -> None:
@@ -139,21 +145,29 @@ async def _create(path: Path) -> None:
         await engine.dispose()
 
 
-async def _set_up(db: Any, provider: str, key: str) -> None:
+async def _set_up(db: Any, provider: str, key: str) -> dict[str, Any]:
     from tiled.authn_database.orm import Identity, Role
 
     (role,) = await _all(db, Role, Role.name == "user")
     role.scopes = _PERSON_SCOPES
     await _forget(db, await _all(db, Identity, Identity.provider.not_in([provider, _SERVICE[0]])))
-    await _give_key(db, bytes.fromhex(key))
+    service = await _service(db)
+    await _give_key(db, service, bytes.fromhex(key))
+    return {
+        "sub": service.uuid.hex,
+        "sub_typ": "service",
+        "scp": sorted({scope for role in service.roles for scope in role.scopes}),
+        "state": {},
+        "ids": [{"id": _SERVICE[1], "idp": _SERVICE[0]}],
+    }
 
 
-async def _give_key(db: Any, secret: bytes) -> None:
+async def _give_key(db: Any, service: Any, secret: bytes) -> None:
     """The service has the key of the file, and no other of that note."""
     from sqlalchemy import delete
     from tiled.authn_database.orm import APIKey
 
-    service, digest = await _service(db), hashlib.sha256(secret).digest()
+    digest = hashlib.sha256(secret).digest()
     own = (APIKey.principal_id == service.id) & (APIKey.note == _KEY_NOTE)
     await db.execute(delete(APIKey).where(own & (APIKey.hashed_secret != digest)))
     if not await _all(db, APIKey, APIKey.hashed_secret == digest):

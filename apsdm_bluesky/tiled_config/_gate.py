@@ -9,7 +9,7 @@
 - A login's body may be of any size. One of more than 64 KiB is refused.
 - Ending a session by its number fails without a login; that is told as what it is.
 
-And authenticators are told who asks, which Tiled does not tell them.
+And authenticators are told who asks, which Tiled does not tell them; our own API key is exchanged for a token.
 """
 
 import json
@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from ._caller import caller
+from ._service import ServiceToken
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -33,10 +34,19 @@ _REGISTERING = ("/api/v1/register", "/api/v1/metadata", "/api/v1/data_source")
 
 
 class Gate:
-    """An ASGI application in front of Tiled's."""
+    """An ASGI application in front of Tiled's.
 
-    def __init__(self, application: Application) -> None:
+    Parameters
+    ----------
+    application
+        Tiled's.
+    service
+        Gives the token that takes the place of our API key.
+    """
+
+    def __init__(self, application: Application, service: ServiceToken) -> None:
         self._application = application
+        self._service = service
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -46,13 +56,23 @@ class Gate:
             return
         if scope["type"] in ("http", "websocket"):
             caller.set((scope.get("client") or ("unknown",))[0])
+        if scope["type"] == "http":
+            scope = self._with_token(scope)
         if scope["type"] == "http" and scope["method"] not in _SAFE:
-            scope = _with_token_as_header(scope)
+            scope = _with_form_token(scope)
             checked = await _checked(scope, path, receive, send)
             if checked is None:
                 return
             receive = checked
         await self._application(scope, receive, send)
+
+    def _with_token(self, scope: Message) -> Message:
+        for place, (name, value) in enumerate(scope["headers"]):
+            if name == b"authorization" and (token := self._service.for_key(value)) is not None:
+                headers = [*scope["headers"]]
+                headers[place] = (name, token)
+                return {**scope, "headers": headers}
+        return scope
 
 
 async def _checked(scope: Message, path: str, receive: Receive, send: Send) -> Receive | None:
@@ -81,7 +101,7 @@ def _has_credential(scope: Message) -> bool:
     )
 
 
-def _with_token_as_header(scope: Message) -> Message:
+def _with_form_token(scope: Message) -> Message:
     tokens = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("csrf", [])
     if not tokens or any(name == b"x-csrf" for name, _ in scope["headers"]):
         return scope

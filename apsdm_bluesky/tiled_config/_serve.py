@@ -19,6 +19,7 @@ from apsdm_bluesky.errors import LockedError, ServiceError, StorageError
 from apsdm_bluesky.tiled_config._accounts import prepare_accounts
 from apsdm_bluesky.tiled_config._gate import Gate
 from apsdm_bluesky.tiled_config._key import api_key, token_key
+from apsdm_bluesky.tiled_config._service import ServiceToken
 from apsdm_bluesky.tiled_config._settings import server_settings, tables_uri
 from apsdm_bluesky.tiled_config._tables import one_at_a_time
 
@@ -55,8 +56,9 @@ def serve(config: BeamlineConfig, mount: Mount | None = None) -> None:
         key = api_key(folders)
         with _listen(config.server) as listener:
             one_at_a_time(tables_uri(config))
-            prepare_accounts(folders, config.people.provider, key)
-            application = _application(config, token_key(folders), mount)
+            signer = token_key(folders)
+            service = ServiceToken(key, signer, prepare_accounts(folders, config.people.provider, key))
+            application = Gate(_application(config, signer, mount), service)
             _run(application, listener, folders.catalog / "server.json", config.server.host)
 
 
@@ -107,11 +109,11 @@ def _application(config: BeamlineConfig, token_key: str, mount: Mount | None) ->
     return app
 
 
-def _run(app: "FastAPI", listener: socket.socket, ready_file: Path, host: str) -> None:
+def _run(app: Gate, listener: socket.socket, ready_file: Path, host: str) -> None:
     import uvicorn
 
     # Without an access log: its lines hold the query, and a browser's query may hold the key.
-    server = uvicorn.Server(uvicorn.Config(Gate(app), log_config=_log_config(), access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=_log_config(), access_log=False))
     ready_file.unlink(missing_ok=True)
     _announce_when_ready(server, ready_file, _uri(listener, host))
     with _exit_on_sigterm():

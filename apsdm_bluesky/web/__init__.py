@@ -11,7 +11,7 @@ __all__ = ["mount", "serve"]
 
 
 def serve(config: BeamlineConfig) -> None:
-    """Run the Tiled server with the pages until SIGINT or SIGTERM; raises what `tiled_config.serve` raises."""
+    """Run the Tiled server with the pages until SIGINT or SIGTERM; errors as of `tiled_config.serve`."""
     from apsdm_bluesky.tiled_config import serve as serve_with
 
     serve_with(config, mount)

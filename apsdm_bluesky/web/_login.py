@@ -49,7 +49,7 @@ async def enter(
 
 @router.get("/login/finish")
 async def finish(request: Request, access_token: str = "", state: str = "") -> Response:
-    """Back from the institute's login, which Tiled has checked. `state` shows that it began in this browser."""
+    """Back from the institute's login, which Tiled has checked. `state` shows that this browser began it."""
     secret = await log_in_by_token(request, access_token) if has_token(request, state) else None
     if secret is None:
         return _form(request, None, "/", "The login failed.", status=401)

@@ -34,7 +34,7 @@ _templates.globals["static"] = STATIC
 def page(
     request: Request, template: str, person: Person | None, *, status: int = 200, **context: Any
 ) -> HTMLResponse:
-    """A page from `templates/`, everything escaped. A form posts to an address that ends with `?csrf={{ csrf }}`."""
+    """A page from `templates/`, everything escaped. Its forms post to addresses with `?csrf={{ csrf }}`."""
     text = _templates.get_template(template).render(person=person, csrf=_token(request), **context)
     return HTMLResponse(text, status, _HEADERS)
 
