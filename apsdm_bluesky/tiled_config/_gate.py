@@ -96,8 +96,10 @@ async def _checked(scope: Message, path: str, receive: Receive, send: Send) -> R
 
 
 def _has_credential(scope: Message) -> bool:
-    return any(name in (b"authorization", b"cookie") for name, _ in scope["headers"]) or (
-        b"api_key=" in scope.get("query_string", b"")
+    """Whether there is one; Tiled judges it."""
+    return b"api_key=" in scope.get("query_string", b"") or any(
+        name == b"authorization" or (name == b"cookie" and b"tiled_api_key=" in value)
+        for name, value in scope["headers"]
     )
 
 
