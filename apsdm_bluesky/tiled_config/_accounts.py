@@ -6,8 +6,9 @@ Each function opens the file for itself; a server may run on it.
 import asyncio
 import hashlib
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,19 +44,20 @@ def prepare_accounts(folders: StateFolders, provider: str, key: str) -> dict[str
     StorageError
         The file cannot be used.
     """
-    from tiled.alembic_utils import stamp_head, upgrade
+    from tiled.alembic_utils import upgrade
     from tiled.authn_database.alembic_constants import ALEMBIC_DIR, ALEMBIC_INI_TEMPLATE_PATH
 
     path = accounts_file(folders)
-    uri = f"sqlite+aiosqlite:///{path}"
     with _faults_told(path):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with closing(sqlite3.connect(path)) as database:
+            # Tiled notes each key's last use: who reads does not wait for that.
+            database.execute("PRAGMA journal_mode=WAL")
         state = _run(path, _revision)
         if state == "new":
             asyncio.run(_create(path))
-            stamp_head(ALEMBIC_INI_TEMPLATE_PATH, ALEMBIC_DIR, uri)
         elif state == "old":
-            upgrade(ALEMBIC_INI_TEMPLATE_PATH, ALEMBIC_DIR, uri, "head")
+            upgrade(ALEMBIC_INI_TEMPLATE_PATH, ALEMBIC_DIR, f"sqlite+aiosqlite:///{path}", "head")
         claims: dict[str, Any] = _run(path, lambda db: _set_up(db, provider, key))
         return claims
 
@@ -88,7 +90,7 @@ def _faults_told(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, DBAPIError, UnrecognizedDatabase) as error:
+    except (OSError, sqlite3.Error, DBAPIError, UnrecognizedDatabase) as error:
         reason = getattr(error, "orig", None) or getattr(error, "strerror", None) or error
         raise StorageError(
             f"{path}: cannot be used ({reason}); give permission there, or move the file away: people log in again"
@@ -131,18 +133,25 @@ async def _revision(db: Any) -> str:
 
 
 async def _create(path: Path) -> None:
-    from sqlalchemy import text
     from sqlalchemy.ext.asyncio import create_async_engine
     from tiled.authn_database.core import initialize_database
 
     engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
     try:
-        async with engine.connect() as connection:
-            # Tiled notes each key's last use: who reads does not wait for that.
-            await connection.execute(text("PRAGMA journal_mode=WAL"))
         await initialize_database(engine)
+        async with engine.begin() as connection:
+            await connection.run_sync(_stamp)
     finally:
         await engine.dispose()
+
+
+def _stamp(connection: Any) -> None:
+    """Mark the tables as those of the newest revision, as Tiled does in a process of its own."""
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+    from tiled.authn_database.alembic_constants import ALEMBIC_DIR
+
+    MigrationContext.configure(connection).stamp(ScriptDirectory(ALEMBIC_DIR), "head")
 
 
 async def _set_up(db: Any, provider: str, key: str) -> dict[str, Any]:

@@ -1,18 +1,25 @@
 """Who may log in, and what they may do then."""
 
+import asyncio
 import contextlib
 import json
+import sqlite3
 import stat
 import sys
 import uuid
 from urllib.parse import quote
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from tiled.authn_database.core import get_or_create_principal
+from tiled.authn_database.orm import Identity
 from websockets.sync.client import connect as subscribe
 
-from apsdm_bluesky.config import BeamlineConfig
-from apsdm_bluesky.errors import ConfigError
+from apsdm_bluesky.config import BeamlineConfig, StateFolders
+from apsdm_bluesky.errors import ConfigError, StorageError
 from apsdm_bluesky.tiled_config import PasswordFile, forget_person, server_settings
+from apsdm_bluesky.tiled_config._accounts import accounts_file, prepare_accounts
 from apsdm_bluesky.tiled_config._throttle import Throttle
 from tests.people import PASSWORD, added, asked_for_token, browser, logged_in
 from tests.servers import RunningServer
@@ -375,3 +382,58 @@ def test_a_secret_in_the_configuration_is_refused():
         BeamlineConfig(people={"provider": "oidc", "oidc": {**OIDC, "client_secret": "x"}})
     with pytest.raises(ValueError, match="bind_dn_template"):
         BeamlineConfig(people={"provider": "ldap", "ldap": {"server_address": ["ldap.example"]}})
+
+
+# -- the database of accounts --
+
+
+def identities(folders, *more):
+    """Who has an identity, after some have logged in."""
+
+    async def ask():
+        engine = create_async_engine(f"sqlite+aiosqlite:///{accounts_file(folders)}")
+        async with AsyncSession(engine) as db:
+            for provider, name in more:
+                await get_or_create_principal(db, provider, name)
+            found = {identity.id for identity in (await db.execute(select(Identity))).scalars()}
+        await engine.dispose()
+        return found
+
+    return asyncio.run(ask())
+
+
+@pytest.fixture
+def folders(tmp_path):
+    (tmp_path / "catalog").mkdir()
+    return StateFolders(root=tmp_path)
+
+
+def test_another_provider_knows_nobody_of_the_former(folders):
+    claims = prepare_accounts(folders, "password_file", "ab" * 32)
+    assert identities(folders, ("password_file", "ann"), ("ldap", "bob")) == {"beamline", "ann", "bob"}
+    assert prepare_accounts(folders, "ldap", "ab" * 32) == claims
+    assert identities(folders) == {"beamline", "bob"}
+    assert "register" in claims["scp"]
+
+
+def test_a_start_that_was_killed_is_made_up_for(folders):
+    """Tables are made first, and marked as Tiled's afterwards."""
+    prepare_accounts(folders, "password_file", "ab" * 32)
+    with contextlib.closing(sqlite3.connect(accounts_file(folders))) as database:
+        database.execute("DROP TABLE alembic_version")
+        database.execute("DELETE FROM roles WHERE name = 'user'")
+        database.commit()
+    assert prepare_accounts(folders, "password_file", "ab" * 32)["sub_typ"] == "service"
+    assert identities(folders) == {"beamline"}
+
+
+@pytest.mark.parametrize("content", [b"nonsense" * 1000, None])
+def test_accounts_that_cannot_be_used_are_one_clear_line(folders, content):
+    path = accounts_file(folders)
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(StorageError, match=r"accounts.db: cannot be used \(.*people log in again") as caught:
+        prepare_accounts(folders, "password_file", "ab" * 32)
+    assert "\n" not in str(caught.value)
