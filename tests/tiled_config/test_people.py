@@ -392,7 +392,7 @@ def identities(folders, *more):
 
     async def ask():
         engine = create_async_engine(f"sqlite+aiosqlite:///{accounts_file(folders)}")
-        async with AsyncSession(engine) as db:
+        async with AsyncSession(engine, expire_on_commit=False) as db:
             for provider, name in more:
                 await get_or_create_principal(db, provider, name)
             found = {identity.id for identity in (await db.execute(select(Identity))).scalars()}
