@@ -22,6 +22,7 @@ from . import (
     _servers,
     _shell,
     _stream,
+    _user,
     _workflow,
 )
 from ._faults import run
@@ -53,6 +54,7 @@ _job.app.command("compare")(_job_show.compare)
 app.add_typer(_stream.app, name="stream")
 app.add_typer(_workflow.app, name="workflow")
 app.add_typer(_job.app, name="job")
+app.add_typer(_user.app, name="user")
 app.command("shell")(_shell.shell)
 app.command("doctor")(_doctor.doctor)
 app.command("login")(_login.login)

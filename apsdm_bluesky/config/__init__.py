@@ -10,6 +10,7 @@ from ._compute import GlobusComputeConfig
 from ._detector import DetectorConfig
 from ._folders import StateFolders
 from ._load import faults_of, load_config
+from ._people import LdapConfig, OidcConfig, PamConfig, PeopleConfig
 from ._qmap import QMapConfig, RoiConfig
 from ._reduction import ReductionConfig, TwoTimeConfig
 from ._server import LiveOutputConfig, ServerConfig
@@ -25,9 +26,13 @@ __all__ = [
     "GlobusComputeConfig",
     "GlobusConfig",
     "GlobusLogin",
+    "LdapConfig",
     "LiveOutputConfig",
     "LocalProcessesConfig",
+    "OidcConfig",
     "Overflow",
+    "PamConfig",
+    "PeopleConfig",
     "QMapConfig",
     "ReductionConfig",
     "RoiConfig",

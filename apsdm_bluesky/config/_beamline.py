@@ -12,6 +12,7 @@ from ._archive import ArchiveConfig
 from ._base import Model, PythonName
 from ._detector import DetectorConfig
 from ._folders import StateFolders
+from ._people import PeopleConfig
 from ._reduction import ReductionConfig
 from ._server import LiveOutputConfig, ServerConfig
 from ._simulation import SimulationConfig
@@ -32,6 +33,7 @@ class BeamlineConfig(Model):
     name: str = "simulated"
     home: Path | None = Field(None, description="state folder; default: $APSDM_HOME, else ~/.apsdm")
     server: ServerConfig = ServerConfig()
+    people: PeopleConfig = PeopleConfig()
     detectors: Annotated[dict[PythonName, DetectorConfig], Field(min_length=1)] = Field(
         default_factory=_simulated_detectors, description="by the name that the device has in Python"
     )
