@@ -15,7 +15,7 @@ from fastapi import HTTPException, Request
 from tiled.authenticators import LDAPAuthenticator, OIDCAuthenticator, PAMAuthenticator
 from tiled.server.protocols import InternalAuthenticator, UserSessionState
 
-from apsdm_bluesky.errors import ApsdmError, ConfigError
+from apsdm_bluesky.errors import ApsdmError, ConfigError, ServiceError
 
 from ._caller import caller
 from ._key import secret_of
@@ -104,7 +104,7 @@ def ldap(*, secret_file: str | None, **arguments: Any) -> Guarded:
         secret = secret_of(_path(secret_file), "APSDM_LDAP_PASSWORD", "people.ldap.secret_file")
     # A person is who they say they are, not what an attribute of theirs reads.
     inner = LDAPAuthenticator(**arguments, lookup_dn_search_password=secret, use_lookup_dn_username=False)
-    return Guarded(_apart(inner))
+    return Guarded(_told(_apart(inner)))
 
 
 def oidc(*, secret_file: str | None, public_uri: str, **arguments: Any) -> Oidc:
@@ -137,6 +137,19 @@ def _apart(inner: InternalAuthenticator) -> Check:
         return asyncio.run(inner.authenticate(name, password)) is not None
 
     return check
+
+
+def _told(check: Check) -> Check:
+    """A directory that does not answer is no wrong password."""
+    from ldap3.core.exceptions import LDAPException
+
+    def checked(name: str, password: str) -> bool:
+        try:
+            return check(name, password)
+        except LDAPException as error:
+            raise ServiceError(f"people.ldap: the directory cannot be asked ({error}); see server_address") from error
+
+    return checked
 
 
 def _can_be_shown(name: object) -> bool:

@@ -337,8 +337,12 @@ def parsed(people, home):
 @pytest.fixture
 def packages(tmp_path, monkeypatch):
     """Stands in for what is not installed: Tiled loads it at a login only."""
-    for name in ("pamela", "ldap3"):
-        (tmp_path / f"{name}.py").write_text("")
+    (tmp_path / "pamela.py").write_text("")
+    (tmp_path / "ldap3/core").mkdir(parents=True)
+    for file in ("__init__.py", "core/__init__.py"):
+        (tmp_path / "ldap3" / file).write_text("")
+    (tmp_path / "ldap3/core/exceptions.py").write_text("class LDAPException(Exception): ...")
+    for name in ("pamela", "ldap3", "ldap3.core", "ldap3.core.exceptions"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
 
