@@ -4,6 +4,7 @@ Its state lies in the state folder alone. Killed at any instant, it goes on wher
 """
 
 from ._agent import Agent, archive_places, open_transfers
+from ._jobs import jobs_thread
 from ._process import agent_process, run_agent
 from ._status import agent_runs, archive_status
 
@@ -13,6 +14,7 @@ __all__ = [
     "agent_runs",
     "archive_places",
     "archive_status",
+    "jobs_thread",
     "open_transfers",
     "run_agent",
 ]

@@ -2,7 +2,8 @@
 
 from ._catalog_writer import CatalogWriter
 from ._globus_archiver import GlobusArchiver
+from ._imported_result import emit_imported_result
 from ._series_analysis import SeriesAnalysis
 from ._stream_reducer import StreamReducer
 
-__all__ = ["CatalogWriter", "GlobusArchiver", "SeriesAnalysis", "StreamReducer"]
+__all__ = ["CatalogWriter", "GlobusArchiver", "SeriesAnalysis", "StreamReducer", "emit_imported_result"]

@@ -7,6 +7,7 @@ from ._dm_format import parse_dm, read_dm, write_dm
 from ._folder import working_folder
 from ._outputs import MAX_OUTPUT, find_outputs, output_names
 from ._script import shell_list
+from ._shipped import shipped_workflows
 from ._stage_check import Fault
 from ._variables import RESERVED, argument_list, names_in, substitute
 from ._yaml import format_workflow, load_workflow, parse_workflow
@@ -38,6 +39,7 @@ __all__ = [
     "parse_workflow",
     "read_dm",
     "shell_list",
+    "shipped_workflows",
     "substitute",
     "working_folder",
     "write_dm",

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from tests.commands import apsdm, beamline
+from tests.servers import tiled_server
 
-__all__ = ["apsdm", "beamline"]
+__all__ = ["apsdm", "beamline", "tiled_server"]
 
 
 @pytest.fixture(scope="session")

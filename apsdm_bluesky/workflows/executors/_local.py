@@ -3,7 +3,7 @@
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ class LocalProcesses:
         What each task may write to its standard output and error together.
     grace_s
         Seconds between SIGTERM and SIGKILL.
+    environment
+        Added to that of every task; what the task itself has goes before.
     notify
         Called when `changed` has something to tell, on a thread of this object; must return at once.
 
@@ -68,6 +70,7 @@ class LocalProcesses:
         cpus: int | None = None,
         output_bytes: int,
         grace_s: float = 5.0,
+        environment: Mapping[str, str] = {},
         notify: Callable[[], None],
     ) -> None:
         _check(parallel=parallel, memory_bytes=memory_bytes, cpus=cpus, output_bytes=output_bytes)
@@ -86,6 +89,7 @@ class LocalProcesses:
             mark=_mark(folder),
         )
         self._folder = folder
+        self._environment = dict(environment)
         self._notify = notify
         self._lock = threading.Lock()
         self._live: dict[str, _Live] = {}
@@ -104,7 +108,7 @@ class LocalProcesses:
                 raise ServiceError(f"{self._folder}: the executor is closed; start {task.id} with a new one")
             if task.id in self._live or _records.started(task.folder) is not None:
                 return
-            live = _Live(order=_order(task), report=Waiting(reason="other tasks run first"))
+            live = _Live(order=self._order(task), report=Waiting(reason="other tasks run first"))
             self._live[task.id] = live
             if self._owns:
                 self._link.send({"start": live.order})
@@ -181,6 +185,17 @@ class LocalProcesses:
             live.report = Waiting(reason=message["obstacle"])
         return True
 
+    def _order(self, task: Task) -> dict[str, Any]:
+        return {
+            "id": task.id,
+            "command": task.command,
+            "environment": {**self._environment, **task.environment},
+            "folder": str(task.folder),
+            "work": str(task.work),
+            "timeout_s": task.timeout_s,
+            "stopped": False,
+        }
+
     def _prepare(self, task: Task) -> None:
         """Make what the task needs in its folder."""
         try:
@@ -216,18 +231,6 @@ def _check(**numbers: int | None) -> None:
 def _mark(folder: Path) -> str:
     """What tells the processes of this folder's tasks from all others."""
     return f"APSDM_WARDEN={hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]}"
-
-
-def _order(task: Task) -> dict[str, Any]:
-    return {
-        "id": task.id,
-        "command": task.command,
-        "environment": dict(task.environment),
-        "folder": str(task.folder),
-        "work": str(task.work),
-        "timeout_s": task.timeout_s,
-        "stopped": False,
-    }
 
 
 def _ended(task: Task, facts: dict[str, Any]) -> Ended:

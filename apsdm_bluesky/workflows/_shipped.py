@@ -1,0 +1,15 @@
+"""The workflows that come with this package."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+
+from ._definition import Workflow
+from ._yaml import parse_workflow
+
+_FOLDER = files("apsdm_bluesky.workflows") / "shipped"
+
+
+def shipped_workflows() -> Sequence[Workflow]:
+    """All of them, by name; their owner is `apsdm`."""
+    found = sorted(_FOLDER.iterdir(), key=lambda file: file.name)
+    return [parse_workflow(file.read_text(encoding="utf-8"), source=file.name) for file in found]
