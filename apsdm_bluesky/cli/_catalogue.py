@@ -7,7 +7,6 @@ from typing import Any
 import httpx
 from tiled.queries import Key
 
-from apsdm_bluesky.callbacks import CatalogWriter
 from apsdm_bluesky.config import BeamlineConfig
 from apsdm_bluesky.errors import ReductionError, ServiceError
 from apsdm_bluesky.spool import Delivery, Spool
@@ -78,6 +77,8 @@ def latest_result(client: Any, raw_uid: str) -> Any:
 
 def publish(config: BeamlineConfig, documents: Sequence[Document]) -> bool:
     """Put a result into the spool, and deliver it; False where the agent must do that later."""
+    from apsdm_bluesky.callbacks import CatalogWriter  # brings the reduction
+
     session = Spool(config.folders.spool).open_session()
     try:
         delivery = Delivery(session, server_uri(config), server_key(config))
