@@ -2,12 +2,12 @@
 
 import io
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from apsdm_bluesky.durable import write_whole
 from apsdm_bluesky.errors import StorageError
 
 from ._options import ConfigOption, HomeOption, JsonOption, configured
@@ -35,18 +35,18 @@ def export_frames(
     A run that lacks frames is refused: no file can tell of a gap.
     """
     settings = configured(config, home)
-    path = to.absolute() / "qmap.hdf"
-    if path.exists():
-        raise StorageError(f"{path}: exists already; choose another folder with --to")
-    raw = _write_frames(settings, uid, to.absolute(), path, qmap)
-    told = {"raw": str(raw), "qmap": str(path)}
+    folder = to.absolute()
+    bins = folder / "qmap.hdf"
+    if bins.exists():
+        raise StorageError(f"{bins}: exists already; choose another folder with --to")
+    raw = _write(settings, uid, folder, bins, qmap)
+    told = {"raw": str(raw), "qmap": str(bins)}
     print(json.dumps(told) if as_json else "\n".join(f"{key}: {value}" for key, value in told.items()))
 
 
-def _write_frames(
-    settings: "BeamlineConfig", uid: str, folder: Path, qmap_path: Path, qmap: Path | None
-) -> Path:
-    from apsdm_bluesky.formats import write_for_boost_corr
+def _write(settings: "BeamlineConfig", uid: str, folder: Path, bins: Path, qmap: Path | None) -> Path:
+    """Write frames and q-map; what cannot be had is told before anything is written."""
+    from apsdm_bluesky.formats import read_qmap, write_for_boost_corr
     from apsdm_bluesky.tiled_config import RunFrames
 
     from ._catalogue import find_run, latest_result, opened_catalogue
@@ -54,22 +54,27 @@ def _write_frames(
     with opened_catalogue(settings) as client:
         frames = RunFrames(find_run(client, uid))
         run = frames.start["uid"]
-        if qmap is not None:
-            shutil.copyfile(qmap, qmap_path)
+        if qmap is None:
+            content = _qmap_of(latest_result(client, run))
         else:
-            _write_qmap(latest_result(client, run), qmap_path)
+            read_qmap(qmap)
+            content = qmap.read_bytes()
         name = f"{frames.start.get('scan_id', 'scan')}_{run[:8]}"
-        return write_for_boost_corr(folder, name, frames, _facts(frames))
+        path = write_for_boost_corr(folder, name, frames, _facts(frames))
+    write_whole(bins, content)
+    return path
 
 
-def _write_qmap(result: Any, path: Path) -> None:
-    """The q-map of a result, as in its file."""
+def _qmap_of(result: Any) -> bytes:
+    """The file of a result's q-map."""
     import h5py
 
     from ._export import xpcs_content
 
-    with h5py.File(io.BytesIO(xpcs_content(result))) as source, h5py.File(path, "x") as target:
+    buffer = io.BytesIO()
+    with h5py.File(io.BytesIO(xpcs_content(result))) as source, h5py.File(buffer, "w") as target:
         source.copy("xpcs/qmap", target, "qmap")
+    return buffer.getvalue()
 
 
 def _facts(frames: "RunFrames") -> Any:

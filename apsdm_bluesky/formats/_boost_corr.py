@@ -4,7 +4,9 @@ A Rigaku module's events are written as the detector writes them (`.bin`), all o
 HDF5. boost-corr 0.1.7 begins its result file with a copy of the metadata, and knows no frame that is missing.
 """
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +39,29 @@ def write_for_boost_corr(folder: Path, name: str, frames: FrameSeries, facts: Pr
     events = frames.events and frames.shape == RigakuModule.shape
     path = folder / f"{name}{'.bin' if events else '.h5'}"
     try:
-        _write_metadata(folder / f"{name}_metadata.hdf", facts)
-        (_write_words if events else _write_images)(path, frames)
+        with _new(path) as part:
+            (_write_words if events else _write_images)(part, frames)
+        with _new(folder / f"{name}_metadata.hdf") as part:
+            _write_metadata(part, facts)
     except FileExistsError as error:
         raise StorageError(f"{path}: exists already; choose another folder") from error
     except OSError as error:
         reason = error.strerror or error
         raise StorageError(f"{folder}: cannot be written ({reason}); choose another folder") from error
     return path
+
+
+@contextmanager
+def _new(path: Path) -> Iterator[Path]:
+    """A file to write, which gets its name at the end; nothing stays where that is not reached."""
+    if path.exists():
+        raise FileExistsError
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        os.link(part, path)  # refuses a name that is taken
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _whole(frames: FrameSeries) -> Iterator[Batch]:
@@ -68,7 +85,7 @@ def _missing(frame: int) -> FormatError:
 
 
 def _write_words(path: Path, frames: FrameSeries) -> None:
-    with path.open("xb") as file:
+    with path.open("wb") as file:
         for batch in _whole(frames):
             if isinstance(batch, EventBatch):
                 _renumbered(batch).astype("<u8", copy=False).tofile(file)
@@ -84,7 +101,7 @@ def _renumbered(batch: EventBatch) -> NDArray[np.uint64]:
 def _write_images(path: Path, frames: FrameSeries) -> None:
     import hdf5plugin  # where a file is written only
 
-    with h5py.File(path, "x") as file:
+    with h5py.File(path, "w") as file:
         images = file.create_dataset(
             "entry/data/data",
             (frames.frames, *frames.shape),
@@ -104,7 +121,7 @@ def _images(batch: Batch, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
 
 def _write_metadata(path: Path, facts: Provenance) -> None:
     """Where XPCS result files have it."""
-    with h5py.File(path, "x") as file:
+    with h5py.File(path, "w") as file:
         entry = file.create_group("entry")
         entry["schema_version"] = _SCHEMA
         entry["entry_identifier"] = facts.identifier

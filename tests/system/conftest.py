@@ -6,8 +6,9 @@ import pytest
 
 from tests.commands import apsdm, beamline
 from tests.servers import tiled_server
+from tests.shipped import job_store, shipped_config, shipped_run
 
-__all__ = ["apsdm", "beamline", "tiled_server"]
+__all__ = ["apsdm", "beamline", "job_store", "shipped_config", "shipped_run", "tiled_server"]
 
 
 @pytest.fixture(scope="session")
