@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 def export_frames(
     uid: Annotated[str, typer.Argument(metavar="UID", help="A raw run's uid, or how it begins.")],
-    to: Annotated[Path, typer.Option(help="The folder that gets the files.", show_default=False)] = Path(),
+    to: Annotated[
+        Path | None,
+        typer.Option(help="The folder that gets the files; default: this one.", show_default=False),
+    ] = None,
     qmap: Annotated[
         Path | None,
         typer.Option(
@@ -35,7 +38,7 @@ def export_frames(
     A run that lacks frames is refused: no file can tell of a gap.
     """
     settings = configured(config, home)
-    folder = to.absolute()
+    folder = (to or Path()).absolute()
     bins = folder / "qmap.hdf"
     if bins.exists():
         raise StorageError(f"{bins}: exists already; choose another folder with --to")

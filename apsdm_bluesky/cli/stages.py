@@ -18,25 +18,25 @@ __all__ = ["export", "export_frames", "import_result", "reduce", "restore"]
 _Text = str | int | float
 
 
-def restore(uid: str, restore_timeout_s: float) -> None:
+def restore(uid: _Text, restore_timeout_s: float) -> None:
     """Bring the run's files back where they were released."""
     _apsdm("archive", "restore", "--if-needed", f"--timeout={restore_timeout_s}", "--", uid)
 
 
-def reduce(uid: str, rings: _Text = "", center: _Text = "", qmap: _Text = "") -> None:
+def reduce(uid: _Text, rings: _Text = "", center: _Text = "", qmap: _Text = "") -> None:
     """Reduce the run again, and publish the result."""
     _apsdm("reduce", "--json", *_given(rings=rings, center=center, qmap=qmap), "--", uid)
 
 
-def export(uid: str, job_folder: str, stage: str, folder: str = "", result_uid: str = "") -> None:
+def export(uid: _Text, job_folder: str, stage: str, folder: str = "", result_uid: str = "") -> None:
     """Write a result's file, into `folder` where there is one."""
-    uid = result_uid or uid
+    uid = result_uid or str(uid)
     name = f"{uid[:8]}_results.hdf"
     _apsdm("export", f"--out={Path(folder) / name}", "--", uid)
     _tell(file=Path(folder or Path(job_folder, stage), name))
 
 
-def export_frames(uid: str, job_folder: str, stage: str, qmap: str = "", raw: str = "") -> None:
+def export_frames(uid: _Text, job_folder: str, stage: str, qmap: str = "", raw: str = "") -> None:
     """Write the run's frames and q-map for boost-corr; or tell the raw file that is there already."""
     if raw:
         if not qmap:
@@ -48,7 +48,7 @@ def export_frames(uid: str, job_folder: str, stage: str, qmap: str = "", raw: st
     _tell(raw=Path(job_folder, stage, frames.name), qmap=Path(job_folder, stage, "qmap.hdf"))
 
 
-def import_result(uid: str, job_folder: str, producer: str) -> None:
+def import_result(uid: _Text, job_folder: str, producer: str) -> None:
     """Catalogue the one result that boost-corr has left."""
     found = sorted(Path(job_folder, "correlate").glob("*_results.hdf"))
     if len(found) != 1:
@@ -66,8 +66,9 @@ def _tell(**files: Path) -> None:
         print(f"{name}: {path}")
 
 
-def _apsdm(*arguments: str) -> None:
+def _apsdm(*words: _Text) -> None:
     """Run a command of ours, and end with it where it fails."""
+    arguments = [str(word) for word in words]  # a uid of digits came as a number
     print("$", shlex.join(["apsdm", *arguments]), flush=True)
     if code := run(app, arguments):
         sys.exit(code)
