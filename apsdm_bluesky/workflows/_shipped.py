@@ -6,10 +6,9 @@ from importlib.resources import files
 from ._definition import Workflow
 from ._yaml import parse_workflow
 
-_FOLDER = files("apsdm_bluesky.workflows") / "shipped"
-
 
 def shipped_workflows() -> Sequence[Workflow]:
     """All of them, by name; their owner is `apsdm`."""
-    found = sorted(_FOLDER.iterdir(), key=lambda file: file.name)
+    folder = files("apsdm_bluesky.workflows") / "shipped"
+    found = sorted(folder.iterdir(), key=lambda file: file.name)
     return [parse_workflow(file.read_text(encoding="utf-8"), source=file.name) for file in found]
