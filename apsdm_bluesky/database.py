@@ -1,6 +1,7 @@
 """Where durable state is kept: SQLite in a state folder, or PostgreSQL by configuration."""
 
 import contextlib
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -99,6 +100,8 @@ class Database:
         server = None if url is None else _server(url, key)
         self._tables = tables
         self._remote = server is not None
+        # SQLite has one writer at a time; those who wait for another one sleep, up to 0.1 s at a time.
+        self._one_writer = contextlib.nullcontext() if self._remote else threading.RLock()
         self.name = _shown(server) if server else f"{file}"
         with self.errors():
             make_folder(folder)
@@ -112,7 +115,7 @@ class Database:
     @contextlib.contextmanager
     def begin(self) -> Iterator[sa.Connection]:
         """A transaction that sees what it changes: nobody else writes what it has read."""
-        with self.errors(), self.engine.begin() as connection:
+        with self.errors(), self._one_writer, self.engine.begin() as connection:
             yield connection
 
     @contextlib.contextmanager

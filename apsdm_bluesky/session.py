@@ -1,8 +1,9 @@
 """The composition root of a session: RunEngine, devices, callbacks, catalogue, wired from a configuration."""
 
+import getpass
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import filelock
 
-from apsdm_bluesky.callbacks import CatalogWriter, GlobusArchiver, StreamReducer
+from apsdm_bluesky.callbacks import CatalogWriter, GlobusArchiver, StreamReducer, WorkflowTrigger
 from apsdm_bluesky.config import BeamlineConfig, DetectorConfig, load_config
 from apsdm_bluesky.errors import AcquisitionError, ServiceError, StorageError
 from apsdm_bluesky.qmaps import QMapFor, dynamic_bins, qmap_chooser
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from apsdm_bluesky.devices import PvaStream
     from apsdm_bluesky.streaming import LiveOutput
+    from apsdm_bluesky.workflows.jobs import Workflows
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +122,15 @@ class Session:
         self._resources.callback(ledger.close)
         return ledger
 
+    @cached_property
+    def workflows(self) -> "Workflows":
+        """Workflows and their jobs: `workflows.start(name, argument=...)`, `workflows.jobs()`."""
+        from apsdm_bluesky.workflows.jobs import JobStore, Workflows
+
+        store = JobStore(self.config.folders.jobs, self.config.workflows.database)
+        self._resources.callback(store.close)
+        return Workflows(store, owner=getpass.getuser())
+
     def wait_delivered(self, timeout: float) -> bool:
         """Wait until every document so far is in the catalogue; False when it is not by `timeout` seconds."""
         return bool(self._delivery.wait_idle(timeout))
@@ -208,6 +219,7 @@ class Session:
         writer = CatalogWriter(self._spool, self._delivery)
         self.RE.subscribe(writer)  # first: what is not on disk does not exist
         self.RE.subscribe(GlobusArchiver(self._spool, collection=self.config.archive.collection))
+        emit = self._with_triggers(writer)
         if qmap_for is None:
             logger.info("no live reduction: the configuration has no reduction.qmap")
             return {}
@@ -216,7 +228,7 @@ class Session:
             name: StreamReducer(
                 name,
                 device.frames,
-                emit=writer,
+                emit=emit,
                 qmap_for=qmap_for,
                 config=self.config.reduction,
                 live=live.get(name),
@@ -227,6 +239,20 @@ class Session:
         for reducer in reducers.values():
             self.RE.subscribe(reducer)
         return reducers
+
+    def _with_triggers(self, writer: CatalogWriter) -> Callable[[str, dict[str, Any]], None]:
+        """Where the live reduction's documents go; it is not the RunEngine that emits them."""
+        rules = self.config.workflows.triggers
+        if not rules:
+            return writer
+        trigger = WorkflowTrigger(self._spool, rules)
+        self.RE.subscribe(trigger)
+
+        def emit(name: str, doc: dict[str, Any]) -> None:
+            writer(name, doc)
+            trigger(name, doc)
+
+        return emit
 
     def _live_outputs(self) -> "dict[str, LiveOutput]":
         """The channels of each detector. A session goes on without them where they cannot be served."""

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from apsdm_bluesky.config import BeamlineConfig
+from apsdm_bluesky.config import BeamlineConfig, ServerConfig
 from apsdm_bluesky.tiled_config import ServerProcess, api_key, connect, server_process
 
 _SHARED: pytest.StashKey["RunningServer"] = pytest.StashKey()
@@ -25,7 +25,7 @@ class RunningServer:
     """A Tiled server of ours, in a process of its own, with its state under `home`."""
 
     def __init__(self, home: Path) -> None:
-        self.config = BeamlineConfig(home=home, server={"port": 0})
+        self.config = BeamlineConfig(home=home, server={"port": 0}, people={"staff": ["chief"]})
         self.process = self._start()
 
     def _start(self) -> ServerProcess:
@@ -58,7 +58,7 @@ class RunningServer:
         port = int(self.uri.rpartition(":")[2])
         os.kill(self.process.process.pid, signal.SIGKILL)
         self.process.stop()
-        self.config = BeamlineConfig(home=self.config.home, server={"port": port})
+        self.config = self.config.model_copy(update={"server": ServerConfig(port=port)})
 
     def restart(self) -> None:
         self.process = self._start()

@@ -6,7 +6,7 @@ from apsdm_bluesky.agent import jobs_thread
 from apsdm_bluesky.config import BeamlineConfig, DetectorConfig, SimulationConfig
 from apsdm_bluesky.plans import xpcs_series
 from apsdm_bluesky.session import open_session
-from apsdm_bluesky.workflows.jobs import ENDED, JobStore, State
+from apsdm_bluesky.workflows.jobs import ENDED, State
 from tests.waiting import wait_for
 
 FRAMES = 40
@@ -36,10 +36,8 @@ def shipped_run(shipped_config):
 
 @pytest.fixture(scope="module")
 def job_store(shipped_config):
-    with jobs_thread(shipped_config, actor="test"):
-        store = JobStore(shipped_config.folders.jobs)
+    with jobs_thread(shipped_config, actor="test") as store:
         yield store
-        store.close()
 
 
 def perform(store, asked):

@@ -22,6 +22,8 @@ REAL = [
     "events",
     "hold_up",
     "intensity",
+    "job_listing",
+    "jobs",
     "memory",
     "multitau",
     "receive",

@@ -30,6 +30,9 @@ from apsdm_bluesky.errors import (
 from apsdm_bluesky.plans import xpcs_series
 from apsdm_bluesky.session import next_scan_id
 from apsdm_bluesky.sim import DetectorProcess
+from apsdm_bluesky.spool import Spool
+from apsdm_bluesky.workflows import Stage, Workflow
+from apsdm_bluesky.workflows.jobs import JobStore, TriggerRequests
 from tests.commands import all_gone, beamline, children
 from tests.streaming.live_client import assert_shows, display
 from tests.waiting import wait_for
@@ -90,6 +93,38 @@ def test_without_a_server_documents_wait_in_the_spool(config, nobody):
         again.RE.subscribe(lambda _, doc: starts.append(doc["scan_id"]), "start")
         again.RE(xpcs_series(again.devices["sim_det"], 10, acquire_period=0.005))
     assert starts == [2]
+
+
+def test_rules_start_jobs_of_the_run_and_of_its_analysis(config):
+    rules = [
+        {"name": "raw", "workflow": "keep", "plan": "xpcs_*", "loss": "none", "arguments": {"what": "$uid"}},
+        {
+            "name": "both",
+            "workflow": "keep",
+            "analysis": True,
+            "loss": "none",
+            "arguments": {"what": "$raw_uid"},
+        },
+    ]
+    workflows = config.workflows.model_validate({"triggers": rules})
+    with open_session(config.model_copy(update={"workflows": workflows})) as session:
+        keep = Workflow(name="keep", owner="staff", stages=(Stage(name="say", command="echo $what"),))
+        session.workflows.definitions.add(keep, actor="staff")
+        (uid,) = session.RE(xpcs_series(session.devices["sim_det"], 20, acquire_period=0.005))
+        analysis = session.reducers["sim_det"].last
+        assert analysis.ended.wait(60)
+        store = JobStore(config.folders.jobs)
+        assert TriggerRequests(Spool(config.folders.spool), store, actor="agent").reconcile() == 3
+        store.close()
+        started = {(job.run, job.rule): dict(job.arguments)["what"] for job in session.workflows.jobs()}
+        assert started == {(uid, "raw"): uid, (uid, "both"): "", (analysis.uid, "both"): uid}
+
+
+def test_a_rule_that_cannot_be_read_opens_no_session(config):
+    rule = {"name": "r", "workflow": "keep", "when": "now()"}
+    workflows = config.workflows.model_validate({"triggers": [rule]})
+    with pytest.raises(ConfigError, match=r"workflows.triggers: r: when: "):
+        open_session(config.model_copy(update={"workflows": workflows}))
 
 
 def test_an_exception_inside_ends_everything(config):

@@ -4,6 +4,7 @@ Its state lies in the state folder alone. Killed at any instant, it goes on wher
 """
 
 from ._agent import Agent, archive_places, open_transfers
+from ._executors import remote_folder
 from ._jobs import add_shipped, jobs_thread
 from ._process import agent_process, run_agent
 from ._status import agent_runs, archive_status
@@ -17,5 +18,6 @@ __all__ = [
     "archive_status",
     "jobs_thread",
     "open_transfers",
+    "remote_folder",
     "run_agent",
 ]

@@ -27,6 +27,7 @@ from apsdm_bluesky.config import BeamlineConfig
 from apsdm_bluesky.errors import ServiceError, StorageError
 from apsdm_bluesky.spool import Spool
 from apsdm_bluesky.transfer import Globus, LocalFolder, Transfer
+from apsdm_bluesky.workflows.jobs import TriggerRequests
 
 from ._adoption import Adoption
 from ._crew import Crew
@@ -66,7 +67,6 @@ class Agent:
         with ExitStack() as stack:
             stack.enter_context(AgentLock(self._config.folders.archive))
             parts = self._compose(stack, stop)
-            stack.enter_context(jobs_thread(self._config, actor=_ACTOR))
             parts.archiver.tidy()
             ready()
             pause, longest = _POLL_S
@@ -88,6 +88,7 @@ class Agent:
         for transfer in transfers.values():
             stack.callback(transfer.close)
         requests = Requests(spool, ledger, actor=_ACTOR)
+        jobs = stack.enter_context(jobs_thread(config, actor=_ACTOR))
         places = archive_places(config)
         planner = Planner(
             requests,
@@ -120,6 +121,7 @@ class Agent:
         return _Parts(
             adoption=adoption,
             requests=requests,
+            triggers=TriggerRequests(spool, jobs, actor=_ACTOR),
             planner=planner,
             ledger=ledger,
             archiver=archiver,
@@ -141,6 +143,7 @@ class Agent:
 class _Parts:
     adoption: Adoption
     requests: Requests
+    triggers: TriggerRequests
     planner: Planner
     ledger: Ledger
     archiver: Archiver
@@ -161,6 +164,7 @@ class _Parts:
         try:
             self.adoption.look()
             self.requests.reconcile()
+            self.triggers.reconcile(self.requests.runs)
             self.planner.plan()
             self.drills.look()
             records = self.ledger.list(*WORKING)

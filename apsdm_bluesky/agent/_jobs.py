@@ -4,16 +4,14 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from apsdm_bluesky.config import BeamlineConfig
-from apsdm_bluesky.durable import write_whole
 from apsdm_bluesky.errors import ServiceError, StorageError
-from apsdm_bluesky.workflows import LOCAL, shipped_workflows
-from apsdm_bluesky.workflows.executors import Executor, LocalProcesses
+from apsdm_bluesky.workflows import shipped_workflows
 from apsdm_bluesky.workflows.jobs import JobLoop, JobStore, Retention
 
 from ._crew import Crew
+from ._executors import open_executors
 
 log = logging.getLogger(__name__)
 
@@ -22,20 +20,22 @@ _CREW = 8
 
 
 @contextmanager
-def jobs_thread(config: BeamlineConfig, *, actor: str) -> Iterator[None]:
+def jobs_thread(config: BeamlineConfig, *, actor: str) -> Iterator[JobStore]:
     """Bring jobs on in a thread, until the context ends, and with it all their processes here.
 
     Raises
     ------
     StorageError, ServiceError
         The jobs' state cannot be read at the start.
+    ConfigError
+        A remote cannot be used as it is configured.
     """
     with ExitStack() as stack:
         store = JobStore(config.folders.jobs, config.workflows.database)
         stack.callback(store.close)
         add_shipped(store)
         wake = threading.Event()
-        executors = open_executors(config, wake)
+        executors = open_executors(config, wake.set)
         for executor in executors.values():
             stack.callback(executor.close)
         crew = Crew(_CREW)
@@ -44,6 +44,7 @@ def jobs_thread(config: BeamlineConfig, *, actor: str) -> Iterator[None]:
             store,
             executors,
             lambda name, job: crew.put(name, job, again=True),
+            wake=wake.set,
             at_once=config.workflows.at_once,
             actor=actor,
         )
@@ -54,7 +55,7 @@ def jobs_thread(config: BeamlineConfig, *, actor: str) -> Iterator[None]:
         thread = threading.Thread(target=_run, args=(loop, retention, wake, stop), name="jobs")
         thread.start()
         try:
-            yield
+            yield store
         finally:
             stop.set()
             wake.set()
@@ -65,30 +66,6 @@ def add_shipped(store: JobStore) -> None:
     """Keep this package's workflows in the store; one whose text has changed becomes its next version."""
     for workflow in shipped_workflows():
         store.definitions.add(workflow, actor=workflow.owner)
-
-
-def open_executors(config: BeamlineConfig, wake: threading.Event) -> dict[str, Executor]:
-    """Every executor by the name that a stage's `where` has; `wake` is set when one has something to tell."""
-    local = config.workflows.local
-    return {
-        LOCAL: LocalProcesses(
-            config.folders.jobs / ".processes",
-            parallel=local.parallel,
-            memory_bytes=None if local.memory_gb is None else int(local.memory_gb * 1e9),
-            cpus=local.cpus,
-            output_bytes=int(local.output_gb * 1e9),
-            environment={"APSDM_CONFIG": str(_kept_config(config))},
-            notify=wake.set,
-        )
-    }
-
-
-def _kept_config(config: BeamlineConfig) -> Path:
-    """A file with the agent's configuration: stages that are commands of ours find their beamline by it."""
-    path = config.folders.jobs / ".beamline.yml"
-    own = config.model_copy(update={"home": config.folders.root})
-    write_whole(path, own.model_dump_json().encode(), mode=0o600, overwrite=True)  # JSON is YAML
-    return path
 
 
 def _run(loop: JobLoop, retention: Retention, wake: threading.Event, stop: threading.Event) -> None:

@@ -46,10 +46,15 @@ class Requests:
                 log.error("run %s cannot be looked at: %s", uid, error)  # noqa: TRY400 - one line for a known fault
         return new
 
+    @property
+    def runs(self) -> Sequence[RunFile]:
+        """The runs that the spool had when it was last looked at."""
+        return list(self._runs.values())
+
     def look(self) -> Sequence[RunFile]:
         """Read anew which runs the spool has; returns them. Nothing is entered."""
         self._runs = {run.uid: run for run in self._spool.runs()}
-        return list(self._runs.values())
+        return self.runs
 
     def run(self, uid: str) -> RunFile:
         """A run in the spool.

@@ -17,17 +17,23 @@ from . import (
     _export,
     _export_frames,
     _import_result,
+    _job,
+    _job_logs,
+    _job_show,
     _login,
     _reduce,
     _servers,
     _shell,
     _stream,
+    _user,
+    _workflow,
 )
 from ._faults import run
 
 app = typer.Typer(
     name="apsdm",
-    help="Data management for beamlines: stream, reduce, catalogue, archive. Try 'apsdm demo' first.",
+    help="Data management for beamlines: stream, reduce, catalogue, archive, run workflows. "
+    "Try 'apsdm demo' first.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -48,7 +54,13 @@ _archive.app.command("drill")(_archive_restore.drill)
 _archive.app.command("cancel")(_archive_restore.cancel)
 _archive.app.command("rebuild")(_archive_rebuild.rebuild)
 app.add_typer(_archive.app, name="archive")
+_job.app.command("show")(_job_show.show)
+_job.app.command("logs")(_job_logs.logs)
+_job.app.command("compare")(_job_show.compare)
 app.add_typer(_stream.app, name="stream")
+app.add_typer(_workflow.app, name="workflow")
+app.add_typer(_job.app, name="job")
+app.add_typer(_user.app, name="user")
 app.command("shell")(_shell.shell)
 app.command("doctor")(_doctor.doctor)
 app.command("login")(_login.login)

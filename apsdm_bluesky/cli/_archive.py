@@ -103,7 +103,7 @@ def show(
     _print_run(entry, bundles)
     for line in sorted(history, key=lambda one: one.time):
         change = f"{line.from_state or '-'} -> {line.to_state}"
-        print(f"  {_moment(line.time)}  {line.event:18} {change:26} {line.actor}")
+        print(f"  {moment(line.time)}  {line.event:18} {change:26} {line.actor}")
 
 
 @app.command("pin")
@@ -118,7 +118,7 @@ def pin(
         entry = find_run(ledger, uid)
         until = time.time() + days * _DAY_S if days else None
         ledger.runs.pin(entry.uid, until)
-    print(f"run {entry.uid}: " + ("no pin any more" if until is None else f"pinned until {_moment(until)}"))
+    print(f"run {entry.uid}: " + ("no pin any more" if until is None else f"pinned until {moment(until)}"))
 
 
 @app.command("resume")
@@ -209,7 +209,7 @@ def _list_expiring(settings: "BeamlineConfig", as_json: bool) -> None:
         return
     for one in found:
         place = f"{one.bundle.collection}:{one.bundle.destination}"
-        print(plain(f"{_moment(one.ends)}  {place}  {' '.join(one.bundle.runs)}"))
+        print(plain(f"{moment(one.ends)}  {place}  {' '.join(one.bundle.runs)}"))
     if not found:
         print("no bundle's retention ends soon")
 
@@ -227,7 +227,7 @@ def _print_runs(entries: "Sequence[RunEntry]") -> None:
         table.add_column(heading, justify="right" if heading == "size" else "left", no_wrap=one_line)
     for entry in entries:
         place = "(analysis)" if entry.raw_uid else entry.local.lower()
-        cells = (_moment(entry.started)[:-3], entry.uid[:8], entry.experiment or "-", size_text(entry.size))
+        cells = (moment(entry.started)[:-3], entry.uid[:8], entry.experiment or "-", size_text(entry.size))
         texts = (*cells, entry.state, place, entry.reason or entry.local_reason)
         table.add_row(*(Text(plain(text)) for text in texts))
     Console(highlight=False).print(table)
@@ -236,8 +236,8 @@ def _print_runs(entries: "Sequence[RunEntry]") -> None:
 def _print_run(entry: "RunEntry", bundles: "Sequence[Record]") -> None:
     print(f"run {entry.uid}: {entry.state}")
     experiment = f"experiment {plain(entry.experiment or '-')}"
-    print(f"  began      {_moment(entry.started)}    {size_text(entry.size)}    {experiment}")
-    pinned = f", pinned until {_moment(entry.pinned_until)}" if entry.pinned_until else ""
+    print(f"  began      {moment(entry.started)}    {size_text(entry.size)}    {experiment}")
+    pinned = f", pinned until {moment(entry.pinned_until)}" if entry.pinned_until else ""
     print(f"  local copy {entry.local.lower()}{pinned}  {entry.local_reason}".rstrip())
     for bundle in bundles:
         part = f" (part {bundle.part} of {bundle.parts})" if bundle.parts > 1 else ""
@@ -252,13 +252,14 @@ def _print_run(entry: "RunEntry", bundles: "Sequence[Record]") -> None:
 
 
 def _evidence(bundle: "Record") -> str:
-    return f"{bundle.evidence} of {_moment(bundle.verified)}" if bundle.evidence else "none yet"
+    return f"{bundle.evidence} of {moment(bundle.verified)}" if bundle.evidence else "none yet"
 
 
-def _moment(seconds: float | None) -> str:
+def moment(seconds: float | None) -> str:
+    """A time [s since the Unix epoch] for a person, UTC."""
     return "-" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def epoch(moment: datetime | None) -> float | None:
+def epoch(date: datetime | None) -> float | None:
     """A date of the command line, which is UTC, in seconds since the Unix epoch."""
-    return None if moment is None else moment.replace(tzinfo=UTC).timestamp()
+    return None if date is None else date.replace(tzinfo=UTC).timestamp()

@@ -34,7 +34,7 @@ def follow_job(
     deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
     told: dict[str, str] = {}
     looked = 0.0
-    with _going_on(job):
+    with going_on(job):
         while True:
             readings = ledger.readings.job(job)
             if all(reading.ended or reading.needs_person for reading in readings):
@@ -68,7 +68,7 @@ def check_ends(readings: Sequence[Reading]) -> None:
 
 
 @contextmanager
-def _going_on(job: str) -> "Iterator[None]":
+def going_on(job: str) -> "Iterator[None]":
     """Ctrl-C ends the waiting, not the job."""
     try:
         yield

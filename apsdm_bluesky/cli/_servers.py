@@ -21,7 +21,7 @@ _POLL_S = 0.5
 
 def serve(config: ConfigOption = None, home: HomeOption = None) -> None:
     """Run the Tiled server in the foreground until Ctrl-C."""
-    from apsdm_bluesky.tiled_config import serve as serve_now
+    from apsdm_bluesky.web import serve as serve_now
 
     log_to_terminal(logging.INFO)
     serve_now(configured(config, home))

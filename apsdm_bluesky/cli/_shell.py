@@ -30,7 +30,7 @@ def shell(config: ConfigOption = None, home: HomeOption = None) -> None:
     with services(settings), open_session(settings) as session:
         from bluesky import plan_stubs, plans
 
-        from apsdm_bluesky.plans import acquire_until_converged, xpcs_series
+        from apsdm_bluesky.plans import acquire_until_converged, start_job, wait_for_job, xpcs_series
 
         names = {
             "session": session,
@@ -39,6 +39,8 @@ def shell(config: ConfigOption = None, home: HomeOption = None) -> None:
             "devices": session.devices,
             "acquire_until_converged": acquire_until_converged,
             "xpcs_series": xpcs_series,
+            "start_job": start_job,
+            "wait_for_job": wait_for_job,
             "bp": plans,
             "bps": plan_stubs,
             **session.devices,

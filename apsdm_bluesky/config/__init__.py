@@ -3,27 +3,36 @@
 Unknown keys are refused with their path. Nothing here touches a disk but `load_config`, which reads one file.
 """
 
-from ._archive import ArchiveConfig, GlobusConfig
+from ._archive import ArchiveConfig, GlobusConfig, GlobusLogin
 from ._base import Overflow
 from ._beamline import BeamlineConfig
+from ._compute import GlobusComputeConfig
 from ._detector import DetectorConfig
 from ._folders import StateFolders
 from ._load import faults_of, load_config
+from ._people import LdapConfig, OidcConfig, PamConfig, PeopleConfig
 from ._qmap import QMapConfig, RoiConfig
 from ._reduction import ReductionConfig, TwoTimeConfig
 from ._server import LiveOutputConfig, ServerConfig
 from ._simulation import SimulationConfig
 from ._stream import StreamGroupConfig
+from ._triggers import TriggerConfig
 from ._workflows import LocalProcessesConfig, WorkflowsConfig
 
 __all__ = [
     "ArchiveConfig",
     "BeamlineConfig",
     "DetectorConfig",
+    "GlobusComputeConfig",
     "GlobusConfig",
+    "GlobusLogin",
+    "LdapConfig",
     "LiveOutputConfig",
     "LocalProcessesConfig",
+    "OidcConfig",
     "Overflow",
+    "PamConfig",
+    "PeopleConfig",
     "QMapConfig",
     "ReductionConfig",
     "RoiConfig",
@@ -31,6 +40,7 @@ __all__ = [
     "SimulationConfig",
     "StateFolders",
     "StreamGroupConfig",
+    "TriggerConfig",
     "TwoTimeConfig",
     "WorkflowsConfig",
     "faults_of",

@@ -14,8 +14,20 @@ NotNegative = Annotated[float, Field(ge=0)]
 EvidenceName = Literal["restored-sha256", "destination-md5"]
 
 
-class GlobusConfig(Model):
-    """A destination that Globus Transfer moves files to. The client's secret never stands here."""
+class GlobusLogin(Model):
+    """Who logs in to Globus. The client's secret never stands here."""
+
+    client_id: Uuid = Field(description="of the application registered with Globus")
+    login: Literal["service", "user"] = Field(
+        "service", description="as the application itself, or as the user that 'apsdm login' logged in"
+    )
+    secret_file: Path | None = Field(
+        None, description="file with the client's secret, mode 0600; default: APSDM_GLOBUS_SECRET"
+    )
+
+
+class GlobusConfig(GlobusLogin):
+    """A destination that Globus Transfer moves files to."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.#-]*$")] = Field(
         "globus", description="the destination's name in records and manifests"
@@ -24,13 +36,6 @@ class GlobusConfig(Model):
     local_root: Path = Field(description="the local folder that is the root of that collection's paths")
     collection: Uuid = Field(description="the destination's collection")
     base_path: AbsolutePosix = Field("/", description="the folder on the destination that paths start from")
-    client_id: Uuid = Field(description="of the application registered with Globus")
-    login: Literal["service", "user"] = Field(
-        "service", description="as the application itself, or as the user that 'apsdm login' logged in"
-    )
-    secret_file: Path | None = Field(
-        None, description="file with the client's secret, mode 0600; default: APSDM_GLOBUS_SECRET"
-    )
     data_access: tuple[Literal["local", "destination"], ...] = Field(
         (), description="which collections are mapped ones that need the data_access scope"
     )

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[float, Field(gt=0)]
 Overflow = Literal["block", "drop", "spill"]
-DetectorName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+PythonName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 
 class Model(BaseModel):

@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 from apsdm_bluesky.errors import ConfigError
 
 from ._archive import ArchiveConfig
-from ._base import DetectorName, Model
+from ._base import Model, PythonName
 from ._detector import DetectorConfig
 from ._folders import StateFolders
+from ._people import PeopleConfig
 from ._reduction import ReductionConfig
 from ._server import LiveOutputConfig, ServerConfig
 from ._simulation import SimulationConfig
@@ -32,7 +33,8 @@ class BeamlineConfig(Model):
     name: str = "simulated"
     home: Path | None = Field(None, description="state folder; default: $APSDM_HOME, else ~/.apsdm")
     server: ServerConfig = ServerConfig()
-    detectors: Annotated[dict[DetectorName, DetectorConfig], Field(min_length=1)] = Field(
+    people: PeopleConfig = PeopleConfig()
+    detectors: Annotated[dict[PythonName, DetectorConfig], Field(min_length=1)] = Field(
         default_factory=_simulated_detectors, description="by the name that the device has in Python"
     )
     simulation: SimulationConfig | None = Field(

@@ -4,13 +4,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ._base import DetectorName, Model
+from ._base import Model, PythonName
 
 
 class StreamGroupConfig(Model):
     """The group of processes that reduces a detector's frames where one process is too slow."""
 
-    detector: DetectorName | None = Field(None, description="whose frames; default: the only detector")
+    detector: PythonName | None = Field(None, description="whose frames; default: the only detector")
     channel: str | None = Field(None, description="read this NTNDArray channel in place of the detector's")
     collector: str | None = Field(None, description="channel of the collector; default: prefix + 'Stream'")
     consumers: Annotated[int, Field(ge=1, le=256)] = Field(2, description="processes on this machine")

@@ -1,10 +1,13 @@
-"""Where workflows run, and how long their jobs are kept."""
+"""Where workflows run, what starts them, and how long their jobs are kept."""
 
+from collections import Counter
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ._base import Model, Positive
+from ._base import Model, Positive, PythonName
+from ._compute import GlobusComputeConfig
+from ._triggers import TriggerConfig
 
 _Count = Annotated[int, Field(ge=1)]
 
@@ -18,10 +21,13 @@ class LocalProcessesConfig(Model):
         None, description="memory of each with all that it starts [1e9 bytes]; default: no limit"
     )
     output_gb: Positive = Field(1, description="what each may print [1e9 bytes]")
+    environment: tuple[str, ...] = Field(
+        (), description="variables of the agent's environment that each sees beside PATH and the like"
+    )
 
 
 class WorkflowsConfig(Model):
-    """Where workflows run, and how long their jobs are kept."""
+    """Where workflows run, what starts them, and how long their jobs are kept."""
 
     database: str | None = Field(
         None,
@@ -29,5 +35,23 @@ class WorkflowsConfig(Model):
     )
     at_once: _Count = Field(100, description="jobs that run at a time; others wait in their order")
     local: LocalProcessesConfig = LocalProcessesConfig()
+    remotes: dict[PythonName, GlobusComputeConfig] = Field(
+        default_factory=dict, description="other machines, by the name that a stage's `where` has"
+    )
     keep_days: Positive = Field(365, description="a job that ended is kept so long")
     keep_jobs: _Count = Field(100_000, description="so many jobs that ended are kept, the latest")
+    triggers: tuple[TriggerConfig, ...] = Field((), description="which runs start a workflow when they end")
+
+    @model_validator(mode="after")
+    def _local_is_no_remote(self) -> "WorkflowsConfig":
+        if "local" in self.remotes:
+            raise ValueError("remotes: 'local' is this machine: name the remote otherwise")
+        return self
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "WorkflowsConfig":
+        counts = Counter(rule.name for rule in self.triggers)
+        for name, count in counts.items():
+            if count > 1:
+                raise ValueError(f"triggers: {count} rules have the name {name!r}: rename them")
+        return self

@@ -111,6 +111,13 @@ class RunFile:
         with storage_errors(path, "read"):
             return path.read_text(encoding="utf-8") if path.exists() else None
 
+    @property
+    def triggered(self) -> bool:
+        """Whether the workflows that it starts have been asked for."""
+        path = self._beside("triggered")
+        with storage_errors(path, "read"):
+            return path.exists()
+
     def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """The documents in the order they were written. A torn last line (killed in mid-write) is dropped.
 
@@ -145,6 +152,10 @@ class RunFile:
     def mark_refused(self, reason: str) -> None:
         """Note durably that the catalogue refused the run for good, and why."""
         write_durably(self._beside("refused"), reason.encode())
+
+    def mark_triggered(self) -> None:
+        """Note durably that the workflows that the run starts have been asked for."""
+        write_durably(self._beside("triggered"), b"")
 
     def write_notes(self, notes: dict[str, Any]) -> None:
         """Replace the notes. For the session that owns the run: see `SpoolSession.note`."""

@@ -7,12 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._executor import ExecutorConformance
     from ._frame_source import Feed, FrameSourceConformance
     from ._transfer import TransferConformance
 
-__all__ = ["Feed", "FrameSourceConformance", "TransferConformance"]
+__all__ = ["ExecutorConformance", "Feed", "FrameSourceConformance", "TransferConformance"]
 
 _MODULES = {
+    "ExecutorConformance": "_executor",
     "Feed": "_frame_source",
     "FrameSourceConformance": "_frame_source",
     "TransferConformance": "_transfer",

@@ -4,28 +4,49 @@
   ``<storage>/../elsewhere`` passes and is read. Such addresses are refused when they are registered.
 - Without an access policy the Zarr interface (`/zarr`) answers anybody, no key asked, and the entity graph
   (`/api/graphql`) tells its schema. This package uses neither; they are not served.
+- A form without a script brings Tiled's token against forged requests in the address; Tiled compares that as a list
+  and fails. It becomes the header that Tiled compares well.
+- A login's body may be of any size. One of more than 64 KiB is refused.
+- Ending a session by its number fails without a login; that is told as what it is.
+
+And authenticators are told who asks, which Tiled does not tell them; our own API key is exchanged for a token.
 """
 
 import json
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from ._caller import caller
+from ._service import ServiceToken
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
+_SAFE = ("GET", "HEAD", "OPTIONS")
 _NOT_SERVED = ("/zarr", "/api/graphql")
+_LOGINS = ("/login", "/logout", "/api/v1/auth/")
+_LARGEST_LOGIN = 1 << 16
 _REGISTERING = ("/api/v1/register", "/api/v1/metadata", "/api/v1/data_source")
 
 
 class Gate:
-    """An ASGI application in front of Tiled's."""
+    """An ASGI application in front of Tiled's.
 
-    def __init__(self, application: Application) -> None:
+    Parameters
+    ----------
+    application
+        Tiled's.
+    service
+        Gives the token that takes the place of our API key.
+    """
+
+    def __init__(self, application: Application, service: ServiceToken) -> None:
         self._application = application
+        self._service = service
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -33,13 +54,60 @@ class Gate:
         if path.startswith(_NOT_SERVED):
             await _refuse(scope, send, 404, "Not served here.")
             return
-        if scope["type"] == "http" and scope["method"] != "GET" and path.startswith(_REGISTERING):
-            body = await _read(receive)
-            if (climbing := _climbing_address(body)) is not None:
-                await _refuse(scope, send, 403, f"{climbing}: an address with '..' is not registered.")
+        if scope["type"] in ("http", "websocket"):
+            caller.set((scope.get("client") or ("unknown",))[0])
+        if scope["type"] == "http":
+            scope = self._with_token(scope)
+        if scope["type"] == "http" and scope["method"] not in _SAFE:
+            scope = _with_form_token(scope)
+            checked = await _checked(scope, path, receive, send)
+            if checked is None:
                 return
-            receive = _replayed(body, receive)
+            receive = checked
         await self._application(scope, receive, send)
+
+    def _with_token(self, scope: Message) -> Message:
+        for place, (name, value) in enumerate(scope["headers"]):
+            if name == b"authorization" and (token := self._service.for_key(value)) is not None:
+                headers = [*scope["headers"]]
+                headers[place] = (name, token)
+                return {**scope, "headers": headers}
+        return scope
+
+
+async def _checked(scope: Message, path: str, receive: Receive, send: Send) -> Receive | None:
+    """What the application is to receive; None where the request was refused."""
+    if path.startswith("/api/v1/auth/session/revoke/") and not _has_credential(scope):
+        await _refuse(scope, send, 401, "Not logged in.")
+        return None
+    if path.startswith(_LOGINS):
+        body = await _read(receive, _LARGEST_LOGIN)
+        if body is None:
+            await _refuse(scope, send, 413, "More than 64 KiB are no login.")
+            return None
+        return _replayed(body, receive)
+    if path.startswith(_REGISTERING):
+        body = await _read(receive)
+        if (climbing := _climbing_address(body or b"")) is not None:
+            await _refuse(scope, send, 403, f"{climbing}: an address with '..' is not registered.")
+            return None
+        return _replayed(body or b"", receive)
+    return receive
+
+
+def _has_credential(scope: Message) -> bool:
+    """Whether there is one; Tiled judges it."""
+    return b"api_key=" in scope.get("query_string", b"") or any(
+        name == b"authorization" or (name == b"cookie" and b"tiled_api_key=" in value)
+        for name, value in scope["headers"]
+    )
+
+
+def _with_form_token(scope: Message) -> Message:
+    tokens = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("csrf", [])
+    if not tokens or any(name == b"x-csrf" for name, _ in scope["headers"]):
+        return scope
+    return {**scope, "headers": [*scope["headers"], (b"x-csrf", tokens[0].encode("latin-1", "replace"))]}
 
 
 def _climbing_address(body: bytes) -> str | None:
@@ -66,11 +134,16 @@ def _addresses(content: Any) -> Iterator[str]:
             yield from _addresses(value)
 
 
-async def _read(receive: Receive) -> bytes:
-    chunks = []
+async def _read(receive: Receive, largest: int | None = None) -> bytes | None:
+    """The body; None where it is larger."""
+    chunks: list[bytes] = []
+    size = 0
     while True:
         message = await receive()
         chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if largest is not None and size > largest:
+            return None
         if not message.get("more_body"):
             return b"".join(chunks)
 

@@ -14,6 +14,8 @@ from apsdm_bluesky.config import BeamlineConfig
 from apsdm_bluesky.errors import ServiceError, StorageError
 
 _STOP_TIMEOUT_S = 15.0
+# The room above this one, which composes the server with the pages; it cannot be imported here.
+_SERVER_MODULE = "apsdm_bluesky.web"
 
 
 class ServerProcess:
@@ -75,7 +77,7 @@ def server_process(
 
 
 def _start(config: BeamlineConfig, log_file: Path, end_with_parent: bool) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "apsdm_bluesky.tiled_config"]
+    command = [sys.executable, "-m", _SERVER_MODULE]
     try:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         with log_file.open("ab") as output:

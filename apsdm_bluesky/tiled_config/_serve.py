@@ -8,27 +8,39 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 
 from apsdm_bluesky.config import BeamlineConfig, ServerConfig, StateFolders
 from apsdm_bluesky.errors import LockedError, ServiceError, StorageError
+from apsdm_bluesky.tiled_config._accounts import prepare_accounts
 from apsdm_bluesky.tiled_config._gate import Gate
-from apsdm_bluesky.tiled_config._key import api_key
+from apsdm_bluesky.tiled_config._key import api_key, token_key
+from apsdm_bluesky.tiled_config._service import ServiceToken
 from apsdm_bluesky.tiled_config._settings import server_settings, tables_uri
 from apsdm_bluesky.tiled_config._tables import one_at_a_time
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
 log = logging.getLogger(__name__)
 
+Mount = Callable[["FastAPI"], None]
 
-def serve(config: BeamlineConfig) -> None:
+
+def serve(config: BeamlineConfig, mount: Mount | None = None) -> None:
     """Run the Tiled server of this beamline until SIGINT or SIGTERM.
 
     Once it accepts requests, `server.json` in the catalogue's folder holds its `uri` and `pid`; the file is
     removed at exit. Port 0 takes a free one.
+
+    Parameters
+    ----------
+    mount
+        Puts more routes into the application, such as the pages.
 
     Raises
     ------
@@ -44,7 +56,10 @@ def serve(config: BeamlineConfig) -> None:
         key = api_key(folders)
         with _listen(config.server) as listener:
             one_at_a_time(tables_uri(config))
-            _run(server_settings(config), key, listener, folders.catalog / "server.json", config.server.host)
+            signer = token_key(folders)
+            service = ServiceToken(key, signer, prepare_accounts(folders, config.people.provider, key))
+            application = Gate(_application(config, signer, mount), service)
+            _run(application, listener, folders.catalog / "server.json", config.server.host)
 
 
 @contextlib.contextmanager
@@ -78,17 +93,27 @@ def _listen(server: ServerConfig) -> socket.socket:
         ) from error
 
 
-def _run(settings: dict[str, Any], key: str, listener: socket.socket, ready_file: Path, host: str) -> None:
-    """Build the application and serve it. Imports take seconds: they come after all that may be refused."""
-    import uvicorn
+def _application(config: BeamlineConfig, token_key: str, mount: Mount | None) -> "FastAPI":
+    """Tiled's, with what is mounted. Imports take seconds: they come after all that may be refused."""
     from tiled.config import Config
     from tiled.server.app import build_app_from_config
 
-    settings = copy.deepcopy(settings)
-    settings["authentication"]["single_user_api_key"] = key
-    app = build_app_from_config(Config.model_validate(settings))
+    settings = copy.deepcopy(server_settings(config))
+    settings["authentication"]["secret_keys"] = [token_key]
+    parsed = Config.model_validate(settings)
+    app: FastAPI = build_app_from_config(parsed)
+    app.state.people = config.people
+    app.state.authenticator = parsed.authentication.authenticators[config.people.provider]
+    if mount is not None:
+        mount(app)
+    return app
+
+
+def _run(app: Gate, listener: socket.socket, ready_file: Path, host: str) -> None:
+    import uvicorn
+
     # Without an access log: its lines hold the query, and a browser's query may hold the key.
-    server = uvicorn.Server(uvicorn.Config(Gate(app), log_config=_log_config(), access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=_log_config(), access_log=False))
     ready_file.unlink(missing_ok=True)
     _announce_when_ready(server, ready_file, _uri(listener, host))
     with _exit_on_sigterm():

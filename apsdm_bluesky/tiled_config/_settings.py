@@ -4,6 +4,9 @@ from typing import Any
 
 from apsdm_bluesky.config import BeamlineConfig
 
+from ._accounts import accounts_file
+from ._passwords import PasswordFile
+
 # By media type, what opens it.
 _GUARDS = {
     "application/x-zarr": "ZARR",
@@ -18,6 +21,9 @@ _GUARDS = {
     "multipart/related;type=image/jpeg": "JPEGS",
 }
 
+# Of a token, of a session that nobody uses, and of any session [s].
+_LIVES = {"access_token_max_age": 900, "refresh_token_max_age": 7 * 86400, "session_max_age": 30 * 86400}
+
 
 def tables_uri(config: BeamlineConfig) -> str:
     """The DuckDB file that holds the rows of tables (events and results)."""
@@ -27,7 +33,7 @@ def tables_uri(config: BeamlineConfig) -> str:
 def server_settings(config: BeamlineConfig) -> dict[str, Any]:
     """The configuration of the embedded server: SQLite and folders, no services beside it.
 
-    Pure: nothing is created, and the API key is not in it.
+    Pure: nothing is created, and no secret is in it.
     """
     folders = config.folders
     return {
@@ -49,7 +55,13 @@ def server_settings(config: BeamlineConfig) -> dict[str, Any]:
         # Otherwise `/asset/bytes?relative_path=../..` serves any file that the server's account can read
         # (Tiled 0.2.20). Data are read through `/array`, `/table` and exports, which do not need it.
         "expose_raw_assets": False,
-        "authentication": {"allow_anonymous_access": False},
+        "authentication": {
+            "allow_anonymous_access": False,
+            "providers": [provider_settings(config)],
+            **_LIVES,
+        },
+        # Made before the server starts: Tiled's own way starts another Python.
+        "database": {"uri": f"sqlite:///{accounts_file(folders)}", "init_if_not_exists": False},
         "specs": [{"spec": "CatalogOfBlueskyRuns"}, {"spec": "BlueskyRun"}, {"spec": "BlueskyEventStream"}],
         "streaming_cache": {"uri": "memory"},  # live subscriptions
         "media_types": {
@@ -62,4 +74,19 @@ def server_settings(config: BeamlineConfig) -> dict[str, Any]:
             },
         },
         "file_extensions": {"xpcs": "application/x-xpcs-hdf5"},
+    }
+
+
+def provider_settings(config: BeamlineConfig) -> dict[str, Any]:
+    """Who checks passwords, as an entry of Tiled's `authentication.providers`. Pure, and without secrets."""
+    people = config.people
+    arguments: dict[str, Any]
+    if people.provider == "password_file":
+        arguments = {"path": str(PasswordFile.of(config.folders).path)}
+    else:
+        arguments = getattr(people, people.provider).model_dump(mode="json")
+    return {
+        "provider": people.provider,
+        "authenticator": f"apsdm_bluesky.tiled_config._authenticators:{people.provider}",
+        "args": arguments,
     }

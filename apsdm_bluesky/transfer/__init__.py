@@ -2,7 +2,10 @@
 
 from ._globus import Globus
 from ._globus_check import Check, check_globus
-from ._globus_login import log_in
+from ._globus_errors import login_needed, reason_of
+from ._globus_login import LOGIN_COMMAND, ask_login, log_in, open_app, patience
+from ._globus_pace import PollPace
+from ._globus_session import GlobusSession
 from ._local import LocalFolder
 from ._paths import resolve_inside
 from ._protocol import (
@@ -17,10 +20,13 @@ from ._protocol import (
 )
 
 __all__ = [
+    "LOGIN_COMMAND",
     "Check",
     "Direction",
     "Globus",
+    "GlobusSession",
     "LocalFolder",
+    "PollPace",
     "RemoteFile",
     "Residency",
     "TaskReport",
@@ -28,7 +34,12 @@ __all__ = [
     "Transfer",
     "TransferItem",
     "TransferRequest",
+    "ask_login",
     "check_globus",
     "log_in",
+    "login_needed",
+    "open_app",
+    "patience",
+    "reason_of",
     "resolve_inside",
 ]

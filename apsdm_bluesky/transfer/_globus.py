@@ -60,7 +60,7 @@ class Globus:
         self._service = GlobusService(config, folder)
         self._records = RecordStore(records or folder / "tasks")
         self._ends = Ends(config, self._service)
-        self._pace = PollPace()
+        self._pace = PollPace[TaskReport]()
 
     @property
     def collection(self) -> str:

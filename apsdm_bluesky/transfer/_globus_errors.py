@@ -75,7 +75,8 @@ def retry_after_s(error: "GlobusAPIError") -> float:
 def reason_of(error: Exception) -> str:
     """The error in one line: status, code, message."""
     status = getattr(error, "http_status", None)
-    text = getattr(error, "message", None) or str(error)
+    told = getattr(error, "raw_json", None) or {}  # Globus Compute tells a reason instead of a message
+    text = getattr(error, "message", None) or told.get("reason") or str(error)
     parts = (str(status or ""), str(getattr(error, "code", None) or ""), " ".join(str(text).split())[:300])
     return " ".join(part for part in parts if part)
 
@@ -105,12 +106,12 @@ def refusal(error: "GlobusAPIError", *, login: str, subject: str) -> ApsdmError:
     return ApsdmError(f"{subject}: Globus refuses it ({reason_of(error)}); {advice}, then resume")
 
 
-def login_needed(reason: str, login: str) -> ApsdmError:
-    """No valid credentials."""
+def login_needed(reason: str, login: str, place: str = "archive.globus") -> ApsdmError:
+    """No valid credentials; `place` is where the login is configured in beamline.yml."""
     advice = (
         f"log in again: '{LOGIN_COMMAND}'"
         if login == "user"
-        else "check archive.globus.client_id, make a new secret where the client is registered"
+        else f"check {place}.client_id, make a new secret where the client is registered"
     )
     return ApsdmError(f"Globus does not accept the login ({reason}); {advice}, then resume")
 

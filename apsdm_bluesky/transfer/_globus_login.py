@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apsdm_bluesky.config import GlobusConfig
+from apsdm_bluesky.config import GlobusConfig, GlobusLogin
 from apsdm_bluesky.durable import make_folder
 from apsdm_bluesky.errors import ApsdmError, ConfigError, StorageError
 
@@ -21,7 +21,7 @@ _RETRIES = 1
 _LONGEST_SLEEP_S = 1.0
 
 
-def client_secret(config: GlobusConfig) -> str | None:
+def client_secret(config: GlobusLogin, place: str = "archive.globus") -> str | None:
     """The client's secret, from the file or the environment.
 
     Raises
@@ -30,16 +30,16 @@ def client_secret(config: GlobusConfig) -> str | None:
         Others may read the file, it cannot be read, or a service account has no secret.
     """
     if config.secret_file is not None:
-        return _secret_in(config.secret_file)
+        return _secret_in(config.secret_file, place)
     secret = os.environ.get(SECRET_VARIABLE, "").strip() or None
     if secret is None and config.login == "service":
         raise ConfigError(
-            f"archive.globus: no secret of client {config.client_id}; set secret_file, or {SECRET_VARIABLE}"
+            f"{place}: no secret of client {config.client_id}; set secret_file, or {SECRET_VARIABLE}"
         )
     return secret
 
 
-def _secret_in(path: Path) -> str:
+def _secret_in(path: Path, place: str) -> str:
     try:
         with path.open(encoding="utf-8") as file:
             if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
@@ -47,19 +47,23 @@ def _secret_in(path: Path) -> str:
             secret = file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is no text"
-        raise ConfigError(f"{path}: {reason}; archive.globus.secret_file must hold the secret") from error
+        raise ConfigError(f"{path}: {reason}; {place}.secret_file must hold the secret") from error
     if not secret:
-        raise ConfigError(f"{path}: is empty; archive.globus.secret_file must hold the secret")
+        raise ConfigError(f"{path}: is empty; {place}.secret_file must hold the secret")
     return secret
 
 
-def open_client(
-    config: GlobusConfig, folder: Path, *, logs_in: bool = False
-) -> "tuple[GlobusApp, TransferClient]":
-    """The application and its client; tokens lie in `folder`, readable by this account alone.
+def open_app(
+    config: GlobusLogin, folder: Path, *, namespace: str = "DEFAULT", place: str = "archive.globus"
+) -> "GlobusApp":
+    """The application that logs in; its tokens lie in `folder`, readable by this account alone.
 
-    A user's consents are asked for with the login (`logs_in`) only. Later Globus tells where one is missing:
-    to look them up with each start would be one more service that must answer.
+    Parameters
+    ----------
+    namespace
+        Of the tokens: logins with other consents do not share them.
+    place
+        Where `config` stands in beamline.yml.
 
     Raises
     ------
@@ -71,16 +75,29 @@ def open_client(
     import globus_sdk
 
     app_class = globus_sdk.ClientApp if config.login == "service" else globus_sdk.UserApp
-    app = app_class(
+    return app_class(
         "apsdm-bluesky",
-        login_client=_login_client(config),
+        login_client=_login_client(config, place),
         config=globus_sdk.GlobusAppConfig(
-            token_storage=_token_storage(folder, _namespace(config)),
+            token_storage=_token_storage(folder, namespace),
             request_refresh_tokens=config.login == "user",
             token_validation_error_handler=None,  # a daemon never opens a login
         ),
     )
-    client = globus_sdk.TransferClient(app=app, **_patience())
+
+
+def open_client(
+    config: GlobusConfig, folder: Path, *, logs_in: bool = False
+) -> "tuple[GlobusApp, TransferClient]":
+    """The application and its client, see `open_app`.
+
+    A user's consents are asked for with the login (`logs_in`) only. Later Globus tells where one is missing:
+    to look them up with each start would be one more service that must answer.
+    """
+    import globus_sdk
+
+    app = open_app(config, folder, namespace=_namespace(config))
+    client = globus_sdk.TransferClient(app=app, **patience())
     mapped = {"local": config.local_collection, "destination": config.collection}
     if config.data_access and (logs_in or config.login == "service"):
         client.add_app_data_access_scope([mapped[which] for which in config.data_access])
@@ -100,14 +117,23 @@ def log_in(config: GlobusConfig, folder: Path, *, domains: tuple[str, ...] = ())
     ApsdmError
         The login did not succeed, or a service account is configured, which needs none.
     """
-    import globus_sdk
-    from globus_sdk.gare import GlobusAuthorizationParameters
-
     if config.login != "user":
         raise ApsdmError(
             "archive.globus.login is 'service': it logs in by itself; see 'apsdm doctor --globus'"
         )
     app, client = open_client(config, folder, logs_in=True)
+    try:
+        ask_login(app, domains)
+    finally:
+        client.close()
+        app.close()
+
+
+def ask_login(app: "GlobusApp", domains: tuple[str, ...] = ()) -> None:
+    """Ask at the terminal for a login of the application. `ApsdmError` where it does not succeed."""
+    import globus_sdk
+    from globus_sdk.gare import GlobusAuthorizationParameters
+
     try:
         wanted = GlobusAuthorizationParameters(session_required_single_domain=list(domains) or None)
         app.login(auth_params=wanted, force=True)
@@ -118,21 +144,19 @@ def log_in(config: GlobusConfig, folder: Path, *, domains: tuple[str, ...] = ())
         ) from error
     except EOFError as error:
         raise ApsdmError(f"no code was given; run '{LOGIN_COMMAND}' in a terminal") from error
-    finally:
-        client.close()
-        app.close()
 
 
-def _login_client(config: GlobusConfig) -> Any:
+def _login_client(config: GlobusLogin, place: str) -> Any:
     import globus_sdk
 
-    secret = client_secret(config)
+    secret = client_secret(config, place)
     if secret is None:
-        return globus_sdk.NativeAppAuthClient(config.client_id, **_patience())
-    return globus_sdk.ConfidentialAppAuthClient(config.client_id, secret, **_patience())
+        return globus_sdk.NativeAppAuthClient(config.client_id, **patience())
+    return globus_sdk.ConfidentialAppAuthClient(config.client_id, secret, **patience())
 
 
-def _patience() -> dict[str, Any]:
+def patience() -> dict[str, Any]:
+    """How long a client of the SDK waits and how often it retries, as its keywords."""
     from globus_sdk.transport import RequestsTransport, RetryConfig
 
     return {

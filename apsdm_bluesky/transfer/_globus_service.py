@@ -1,22 +1,19 @@
 """The calls to Globus Transfer that are needed, with errors that a caller of this package knows."""
 
-import contextlib
 import itertools
-import json
-import sqlite3
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apsdm_bluesky.config import GlobusConfig
-from apsdm_bluesky.errors import FormatError, ServiceError, StorageError
+from apsdm_bluesky.errors import FormatError, ServiceError
 
-from ._globus_errors import Patience, is_missing, is_passing, login_needed, reason_of, refusal, retry_after_s
+from ._globus_errors import is_missing, login_needed, reason_of, refusal
 from ._globus_login import open_client
+from ._globus_session import GlobusSession
 
 if TYPE_CHECKING:
-    from globus_sdk import GlobusApp, TransferClient
+    from globus_sdk import TransferClient  # noqa: F401  (the name is a text)
 
 _EVENTS = 20
 _TASKS = 100
@@ -35,24 +32,20 @@ class ConflictError(Exception):
     """A task that moves the same files is under way."""
 
 
-class GlobusService:
-    """One login to Globus Transfer, opened with the first call.
-
-    Every method raises `ServiceError` for what passes by itself, and says when it is tried again;
-    `ApsdmError` with an instruction for what does not; `StorageError` where tokens cannot be kept.
-    Threads may share it: one call is made at a time, so that a service in trouble is met once, not by each.
-    """
+class GlobusService(GlobusSession["TransferClient"]):
+    """Globus Transfer, see `GlobusSession` for the errors of every method."""
 
     def __init__(self, config: GlobusConfig, folder: Path) -> None:
-        self._config = config
-        self._folder = folder
-        self._opened: tuple[GlobusApp, TransferClient] | None = None
-        self._patience = Patience()
-        self._lock = threading.RLock()
+        super().__init__(
+            lambda: open_client(config, folder),
+            lambda error, subject: refusal(error, login=config.login, subject=subject),
+            lambda reason: login_needed(reason, config.login),
+            folder=folder,
+        )
 
     def new_submission_id(self) -> str:
         """An id under which one task is made, however often it is submitted."""
-        with self._asking("new submission id") as client:
+        with self.asking("new submission id") as client:
             return _text(client.get_submission_id(), "value")
 
     def submit(self, data: Any) -> str:
@@ -65,7 +58,7 @@ class GlobusService:
         """
         import globus_sdk
 
-        with self._asking(f"task {data['label']!r}") as client:
+        with self.asking(f"task {data['label']!r}") as client:
             try:
                 return _text(client.submit_transfer(data), "task_id")
             except globus_sdk.TransferAPIError as error:
@@ -87,12 +80,12 @@ class GlobusService:
         )
         for path in paths:
             data.add_item(path)
-        with self._asking(f"removal of {paths[0]}") as client:
+        with self.asking(f"removal of {paths[0]}") as client:
             return _text(client.submit_delete(data), "task_id")
 
     def find(self, submission_id: str) -> str | None:
         """The id of the task with this submission id in its label, among the newest."""
-        with self._asking(f"list of tasks for {submission_id}") as client:
+        with self.asking(f"list of tasks for {submission_id}") as client:
             found = client.task_list(limit=_TASKS, orderby="request_time DESC", filter={"type": "TRANSFER"})
             for task in _documents(found):
                 if submission_id in (str(task.get("submission_id")), *str(task.get("label")).split()):
@@ -103,7 +96,7 @@ class GlobusService:
         """The task's document; None where Globus does not know it (any more)."""
         import globus_sdk
 
-        with self._asking(f"task {task_id}") as client:
+        with self.asking(f"task {task_id}") as client:
             try:
                 return _document(client.get_task(task_id))
             except globus_sdk.TransferAPIError as error:
@@ -113,14 +106,14 @@ class GlobusService:
 
     def events(self, task_id: str) -> list[dict[str, Any]]:
         """The newest events of a task, whatever they hold."""
-        with self._asking(f"events of task {task_id}") as client:
+        with self.asking(f"events of task {task_id}") as client:
             return _documents(client.task_event_list(task_id, limit=_EVENTS))
 
     def cancel(self, task_id: str) -> None:
         """Ask a task to end; one that ended stays as it is."""
         import globus_sdk
 
-        with self._asking(f"cancelling task {task_id}") as client:
+        with self.asking(f"cancelling task {task_id}") as client:
             try:
                 client.cancel_task(task_id)
             except globus_sdk.TransferAPIError as error:
@@ -137,7 +130,7 @@ class GlobusService:
         """
         import globus_sdk
 
-        with self._asking(path) as client:
+        with self.asking(path) as client:
             try:
                 found = _document(client.operation_stat(collection, path))
             except globus_sdk.TransferAPIError as error:
@@ -167,7 +160,7 @@ class GlobusService:
         """Entries of a folder from the `offset`-th on."""
         import globus_sdk
 
-        with self._asking(path) as client:
+        with self.asking(path) as client:
             try:
                 return _documents(
                     client.operation_ls(
@@ -191,7 +184,7 @@ class GlobusService:
         """
         import globus_sdk
 
-        with self._asking(new) as client:
+        with self.asking(new) as client:
             try:
                 client.operation_rename(collection, old, new)
             except globus_sdk.TransferAPIError as error:
@@ -203,55 +196,8 @@ class GlobusService:
 
     def collection(self, collection: str) -> dict[str, Any]:
         """The document of a collection."""
-        with self._asking(f"collection {collection}") as client:
+        with self.asking(f"collection {collection}") as client:
             return _document(client.get_endpoint(collection))
-
-    def close(self) -> None:
-        """Close connections and the token store; the next call opens them again."""
-        with self._lock:
-            opened, self._opened = self._opened, None
-            if opened is not None:
-                app, client = opened
-                client.close()
-                app.close()
-
-    @contextlib.contextmanager
-    def _asking(self, subject: str) -> "Iterator[TransferClient]":
-        """The client, for one call about `subject`, with its errors translated."""
-        with self._lock, self._translated(subject):
-            self._patience.check()
-            if self._opened is None:
-                self._opened = open_client(self._config, self._folder)
-            yield self._opened[1]
-            self._patience.reset()
-
-    @contextlib.contextmanager
-    def _translated(self, subject: str) -> "Iterator[None]":
-        """Errors of the SDK as those of this package."""
-        import globus_sdk
-        from globus_sdk.token_storage import TokenValidationError
-
-        try:
-            yield
-        except globus_sdk.GlobusAPIError as error:
-            if is_passing(error):
-                raise self._patience.trouble(
-                    f"{subject}: {reason_of(error)}", retry_after_s(error)
-                ) from error
-            self.close()  # a person may log in meanwhile: tokens are read anew with the next call
-            raise refusal(error, login=self._config.login, subject=subject) from error
-        except TokenValidationError as error:
-            self.close()
-            raise login_needed(reason_of(error), self._config.login) from error
-        except globus_sdk.NetworkError as error:
-            raise self._patience.trouble(f"{subject}: it does not answer ({reason_of(error)})") from error
-        except (globus_sdk.GlobusError, json.JSONDecodeError) as error:
-            raise self._patience.trouble(f"{subject}: answers unexpectedly ({reason_of(error)})") from error
-        except sqlite3.Error as error:
-            self.close()
-            raise StorageError(
-                f"{self._folder}: tokens cannot be kept ({error}); free space, or move tokens.db away"
-            ) from error
 
 
 def _document(response: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from apsdm_bluesky.errors import WorkflowError
@@ -18,14 +19,29 @@ from apsdm_bluesky.errors import WorkflowError
 from ._definition import LOCAL, Repeat, Stage, Workflow
 from ._fields import described, integer, number, text, texts
 from ._shell import needs_shell
+from ._text_file import MAX_SIZE, read_text
 
 REPEAT_KEYS = ("repeatPeriod", "repeatUntil", "maxRepeats")
-_MAX_SIZE = 4 * 2**20  # characters
 _MAX_DEPTH = 20
 _MAX_VALUES = 500_000
 _STAGE_KEYS = {"command", "outputVariableRegexList", "workingDir", "runIf", *REPEAT_KEYS}
 _WORKFLOW_KEYS = {"name", "owner", "version", "description", "userAccount"}
 _OURS = ("call", "parallel", "timeout_s", "retries")
+
+
+def load_dm(path: Path) -> Workflow:
+    """A workflow from a file of the DM system's.
+
+    Raises
+    ------
+    WorkflowError
+        It cannot be read, or as for `parse_dm`; the message names the file.
+    """
+    source = read_text(path)
+    try:
+        return parse_dm(source)
+    except WorkflowError as error:
+        raise WorkflowError(f"{path}: {error}") from error
 
 
 def parse_dm(source: str) -> Workflow:
@@ -36,8 +52,8 @@ def parse_dm(source: str) -> Workflow:
     WorkflowError
         It is neither, or as for `read_dm`.
     """
-    if len(source) > _MAX_SIZE:
-        raise WorkflowError(f"is longer than {_MAX_SIZE} characters; give a DM workflow")
+    if len(source) > MAX_SIZE:
+        raise WorkflowError(f"is longer than {MAX_SIZE} characters; give a DM workflow")
     try:
         data = json.loads(source, object_pairs_hook=_pairs)
     except ValueError:  # no JSON, or a number of thousands of digits

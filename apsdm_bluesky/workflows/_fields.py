@@ -47,6 +47,17 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(text(item) for item in value)
 
 
+def variable(value: object) -> Variable | None:
+    """A variable; None where the job must give it."""
+    if isinstance(value, list):
+        items = tuple(variable(item) for item in value)
+        if all(isinstance(item, str | int | float | bool) for item in items):
+            return cast("Variable", items)
+    elif value is None or isinstance(value, str | int | float | bool):
+        return value
+    raise WorkflowError(f"is {described(value)}; give a text, a number, a truth or a list of these")
+
+
 def described(value: object) -> str:
     """A value in a message: short, in one line."""
     if isinstance(value, int) and abs(value) >= 10**20:
@@ -77,18 +88,8 @@ def _truth(value: object) -> bool:
     return value
 
 
-def _variable(value: object) -> Variable | None:
-    if isinstance(value, list):
-        items = tuple(_variable(item) for item in value)
-        if all(isinstance(item, str | int | float | bool) for item in items):
-            return cast("Variable", items)
-    elif value is None or isinstance(value, str | int | float | bool):
-        return value
-    raise WorkflowError(f"is {described(value)}; give a text, a number, a truth or a list of these")
-
-
 def _variables(value: object) -> dict[str, Variable | None]:
-    return {name: _keyed(name, _variable, item) for name, item in _mapping(value).items()}
+    return {name: _keyed(name, variable, item) for name, item in _mapping(value).items()}
 
 
 def _mapping(value: object) -> dict[str, object]:

@@ -19,6 +19,7 @@ from ._timing import timing_faults
 from ._variables import RESERVED, is_name, names_in, split
 
 _MAX_OUTPUTS = 200
+_LONGEST_NAME = 200  # bytes; a folder's has 255
 _CALL = re.compile(r"(?!__main__\b)[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _PLAIN = re.compile(r"[\w./+-]+")
 
@@ -123,6 +124,9 @@ class StageCheck:
         stage = self._stage
         if not stage.name.strip() or not stage.name.isprintable():
             yield self._fault("name", "is empty or has characters that cannot be printed: give a plain one")
+        elif stage.name.startswith(".") or "/" in stage.name or len(stage.name.encode()) > _LONGEST_NAME:
+            limits = f"no '/', no '.' at its beginning, at most {_LONGEST_NAME} bytes"
+            yield self._fault("name", f"names the folder of its results: {limits}")
         if (stage.command is None) == (stage.call is None):
             yield self._fault("command", "give either 'command' or 'call', and not both")
         elif stage.command is not None:

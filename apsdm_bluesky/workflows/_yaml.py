@@ -5,22 +5,25 @@ No tags, no anchors, no aliases, no key twice: what a file says is what stands i
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
 from apsdm_bluesky.errors import WorkflowError
 
-from ._definition import Workflow
-from ._fields import to_data, to_workflow
+from ._definition import Variable, Workflow
+from ._fields import to_data, to_workflow, variable
+from ._text_file import MAX_SIZE, read_text
 
-_MAX_SIZE = 4 * 2**20  # bytes
 _MAX_DEPTH = 25  # a DM definition's twenty, and what encloses them
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RESOLVER: Any = yaml.resolver.Resolver()
 _INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(\d{1,300}\.\d{0,300}|\.\d{1,300})(e[-+]\d{1,3})?", re.ASCII | re.IGNORECASE)
+_NULLS = ("", "~", "null", "Null", "NULL")
+_YAML_BEGINS = ("[", '"', "'")
 _TRUTHS = {"true": True, "True": True, "false": False, "False": False}
 
 
@@ -32,18 +35,7 @@ def load_workflow(path: Path) -> Workflow:
     WorkflowError
         It cannot be read, or says what a definition cannot: the message names file, stage and key.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_SIZE + 1)
-    except OSError as error:
-        raise WorkflowError(f"{path}: {error.strerror}; give a readable workflow file") from error
-    if len(data) > _MAX_SIZE:
-        raise WorkflowError(f"{path}: is longer than {_MAX_SIZE} bytes; give a workflow file")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise WorkflowError(f"{path}: is no text ({error.reason}); give a workflow file in UTF-8") from error
-    return parse_workflow(text, source=str(path))
+    return parse_workflow(read_text(path), source=str(path))
 
 
 def parse_workflow(text: str, *, source: str = "workflow") -> Workflow:
@@ -54,19 +46,29 @@ def parse_workflow(text: str, *, source: str = "workflow") -> Workflow:
     WorkflowError
         As `load_workflow`.
     """
-    if len(text) > _MAX_SIZE:
-        raise WorkflowError(f"{source}: is longer than {_MAX_SIZE} characters; give a workflow file")
-    try:
-        text.encode()
+    with _named(source):
         return to_workflow(_document(text))
-    except UnicodeEncodeError as error:
-        raise WorkflowError(
-            f"{source}: holds half a character (a lone surrogate); give whole text"
-        ) from error
-    except yaml.YAMLError as error:
-        raise WorkflowError(f"{source}: is no YAML: {' '.join(str(error).split())}") from error
-    except WorkflowError as error:
-        raise WorkflowError(f"{source}: {error}") from error
+
+
+def parse_value(text: str) -> Variable:
+    """The value of a variable as a person types it: a number, a truth, a text, or a list as `[1, 2, a b]`.
+
+    It means what it would mean in a workflow file. What begins with `[` or a quote is YAML; a text in quotes
+    is always a text. All else that is neither a number nor a truth is a text, as it stands.
+
+    Raises
+    ------
+    WorkflowError
+        It is not known whether it is a text, as of `no`, or it is no list of values.
+    """
+    if text[:1] not in _YAML_BEGINS:
+        value: object = _plain(text)
+        if value is None:
+            raise WorkflowError(_doubtful(text))
+    else:
+        with _named("the value"):
+            value = variable(_document(text))
+    return cast("Variable", value)
 
 
 def format_workflow(workflow: Workflow) -> str:
@@ -103,7 +105,25 @@ def _write_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _write_text)
 
 
+@contextmanager
+def _named(source: str) -> Iterator[None]:
+    """Every fault in what is read is told as one of `source`."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise WorkflowError(
+            f"{source}: holds half a character (a lone surrogate); give whole text"
+        ) from error
+    except yaml.YAMLError as error:
+        raise WorkflowError(f"{source}: is no YAML: {' '.join(str(error).split())}") from error
+    except WorkflowError as error:
+        raise WorkflowError(f"{source}: {error}") from error
+
+
 def _document(text: str) -> object:
+    if len(text) > MAX_SIZE:
+        raise WorkflowError(f"is longer than {MAX_SIZE} characters; give a workflow file")
+    text.encode()
     events = yaml.parse(text, Loader=_Loader)
     data: object = None
     documents = 0
@@ -154,15 +174,24 @@ def _scalar(event: Any) -> object:
         raise WorkflowError(f"{_line(event)} has a tag {event.tag!r}; write the plain value")
     if not plain:
         return text
-    tag = _RESOLVER.resolve(yaml.ScalarNode, text, (True, False)).rpartition(":")[2]
-    if tag == "null":
+    if text in _NULLS:
         return None
-    value: object = text if tag == "str" else _typed(text, tag)
+    value = _plain(text)
     if value is None:
-        raise WorkflowError(
-            f"{_line(event)}: is {text[:40]!r} a text? Put it in quotes; write numbers plainly"
-        )
+        raise WorkflowError(f"{_line(event)}: {_doubtful(text)}")
     return value
+
+
+def _plain(text: str) -> str | bool | int | float | None:
+    """What a text without quotes is; None where that is doubtful."""
+    if not text:
+        return text
+    tag = _RESOLVER.resolve(yaml.ScalarNode, text, (True, False)).rpartition(":")[2]
+    return text if tag == "str" else _typed(text, tag)
+
+
+def _doubtful(text: str) -> str:
+    return f"is {text[:40]!r} a text? Put it in quotes; write numbers plainly"
 
 
 def _typed(text: str, tag: str) -> bool | int | float | None:

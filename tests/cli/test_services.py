@@ -15,7 +15,7 @@ from apsdm_bluesky.tiled_config import server_key, server_process
 from tests.commands import alive, all_gone, apsdm, children, command, pid_of, started, told
 from tests.waiting import wait_for
 
-SERVER, AGENT, DETECTOR = "apsdm_bluesky.tiled_config", "apsdm_bluesky.agent", "apsdm_bluesky.sim.ioc"
+SERVER, AGENT, DETECTOR = "apsdm_bluesky.web", "apsdm_bluesky.agent", "apsdm_bluesky.sim.ioc"
 
 
 @pytest.fixture

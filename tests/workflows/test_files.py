@@ -14,6 +14,7 @@ from apsdm_bluesky.workflows import (
     Workflow,
     format_workflow,
     load_workflow,
+    parse_value,
     parse_workflow,
     read_dm,
 )
@@ -214,3 +215,47 @@ def test_what_yaml_cannot_hold_is_not_written():
 def test_the_delay_of_retries_grows_to_its_bound():
     retries = Retries(count=9, delay_s=1.0, factor=10.0, longest_s=50.0)
     assert [retries.delay(attempt) for attempt in (1, 2, 3, 10**6)] == [1.0, 10.0, 50.0, 50.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("5", 5),
+        ("-0.5", -0.5),
+        ("true", True),
+        ("False", False),
+        ("", ""),
+        ("/data/x #1: y", "/data/x #1: y"),
+        ("*.h5", "*.h5"),
+        (" 5", " 5"),
+        ('"5"', "5"),
+        ("'no'", "no"),
+        ("[]", ()),
+        ("[1, 2.5, true, a b, '3']", (1, 2.5, True, "a b", "3")),
+    ],
+)
+def test_a_value_as_a_person_types_it(text, value):
+    read = parse_value(text)
+    assert read == value
+    assert type(read) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("no", "is 'no' a text"),
+        ("null", "is 'null' a text"),
+        ("2026-10-01", "is '2026-10-01' a text"),
+        ("1:30", "is '1:30' a text"),
+        ("[1, no]", "is 'no' a text"),
+        ("[1", "is no YAML"),
+        ("[[1]]", "give a text, a number"),
+        ("[null]", "give a text, a number"),
+        ("'a': 1", "give a text, a number"),
+        ('"a" b', "is no YAML"),
+        ("[\ud800]", "half a character"),
+    ],
+)
+def test_a_value_that_is_doubtful_is_told(text, why):
+    with pytest.raises(WorkflowError, match=why):
+        parse_value(text)

@@ -1,4 +1,4 @@
-"""A stand-in for Globus Transfer and Globus Auth, over real HTTP on loopback, to which the real SDK talks."""
+"""A stand-in for Globus Transfer, Compute and Auth, over HTTP on loopback, to which the real SDK talks."""
 
 from ._plan import FaultPlan
 from ._process import GlobusProcess

@@ -12,6 +12,9 @@ from starlette.routing import Route
 
 from ._auth import AuthRoutes
 from ._collections import Collection, Collections
+from ._compute_engine import ComputeEngine
+from ._compute_routes import ComputeRoutes
+from ._compute_store import Calls
 from ._control import ControlRoutes
 from ._endpoints import EndpointRoutes
 from ._engine import Engine
@@ -28,7 +31,7 @@ from ._task_routes import TaskRoutes
 from ._tasks import Tasks
 from ._tokens import Tokens
 
-__all__ = ["ROUTES", "build_app", "build_engine", "build_service"]
+__all__ = ["ROUTES", "build_app", "build_compute", "build_engine", "build_service"]
 
 _V10, _OAUTH = "/v0.10", "/v2/oauth2"
 _OPERATION = _V10 + "/operation/endpoint/{endpoint_id}"
@@ -64,6 +67,12 @@ ROUTES: dict[str, _Call] = {
     "access": _Call("POST", _ENDPOINT + "/access", EndpointRoutes, "add_access"),
     "get_access": _Call("GET", _ENDPOINT + "/access/{rule_id}", EndpointRoutes, "get_access"),
     "delete_access": _Call("DELETE", _ENDPOINT + "/access/{rule_id}", EndpointRoutes, "delete_access"),
+    "compute_function": _Call("POST", "/v3/functions", ComputeRoutes, "register"),
+    "compute_submit": _Call("POST", "/v3/endpoints/{endpoint_id}/submit", ComputeRoutes, "submit"),
+    "compute_batch": _Call("POST", "/v2/batch_status", ComputeRoutes, "batch"),
+    "compute_task": _Call("GET", "/v2/tasks/{task_id}", ComputeRoutes, "task"),
+    "compute_group": _Call("GET", "/v2/taskgroup/{group_id}", ComputeRoutes, "group"),
+    "compute_status": _Call("GET", "/v2/endpoints/{endpoint_id}/status", ComputeRoutes, "endpoint_status"),
     "token": _Call("POST", _OAUTH + "/token", AuthRoutes, "token"),
     "revoke": _Call("POST", _OAUTH + "/token/revoke", AuthRoutes, "revoke"),
     "introspect": _Call("POST", _OAUTH + "/token/introspect", AuthRoutes, "introspect"),
@@ -105,6 +114,11 @@ def build_engine(service: Service) -> Engine:
     return Engine(*parts, service.behaviour)
 
 
+def build_compute(service: Service, folder: Path) -> ComputeEngine:
+    """The endpoint of Globus Compute."""
+    return ComputeEngine(Calls(service.store, service.identity.endpoint), folder)
+
+
 def build_app(
     service: Service, folder: Path, *, settle: Callable[[], None], cut: Callable[[Request], None]
 ) -> Starlette:
@@ -120,7 +134,8 @@ def build_app(
     key = SigningKey(folder)
     auth = AuthRoutes(service.store, service.tokens, service.identity, key)
     answering: dict[type, Any] = {
-        kind: kind(service) for kind in (SubmitRoutes, TaskRoutes, OperationRoutes, EndpointRoutes)
+        kind: kind(service)
+        for kind in (SubmitRoutes, TaskRoutes, OperationRoutes, EndpointRoutes, ComputeRoutes)
     }
     answering[AuthRoutes] = auth
     routes = [

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ._collections import Collection
+from ._compute_store import Calls
 from ._copy import spoil
 from ._errors import ApiError, bad_request
 from ._plan import FaultPlan
@@ -27,6 +28,7 @@ class ControlRoutes:
 
     def __init__(self, service: Service, routes: Container[str], settle: Callable[[], None]) -> None:
         self._service, self._routes, self._settle = service, routes, settle
+        calls = Calls(service.store, service.identity.endpoint)
         self._actions: dict[str, Callable[..., Any]] = {
             "configure": self._configure,
             "reset": self._reset,
@@ -46,6 +48,10 @@ class ControlRoutes:
             "revoke_tokens": self._revoke_tokens,
             "forget_consents": service.tokens.forget_consents,
             "delete_client": self._delete_client,
+            "calls": calls.all,
+            "forget_calls": calls.forget,
+            "forget_functions": calls.forget_functions,
+            "compute_endpoint": calls.set_endpoint,
         }
 
     async def control(self, request: Request) -> Response:
@@ -74,7 +80,7 @@ class ControlRoutes:
     def _reset(self) -> None:
         store = self._service.store
         with store.transaction():
-            for kind in ("policy", "consent", "deleted", "fault", "hit"):
+            for kind in ("policy", "consent", "deleted", "fault", "hit", "endpoint"):
                 store.remove(kind)
             store.put("behaviour", "", Behaviour().model_dump())
             for task in self._service.tasks.pending():

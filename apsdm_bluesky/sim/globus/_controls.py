@@ -42,6 +42,10 @@ class Controls(ABC):
         """``disk`` or ``tape``: the truth, which no API of Globus tells."""
         return str(self._control("residency", collection=collection, path=path))
 
+    def calls(self) -> list[Document]:
+        """Every call of a function at Globus Compute, the oldest first."""
+        return cast("list[Document]", self._control("calls"))
+
     # What its owner changes; all of it is kept across restarts
 
     def configure(self, **changes: Any) -> None:
@@ -130,3 +134,15 @@ class Controls(ABC):
     ) -> None:
         """End a task as FAILED."""
         self._control("fail", task_id=task_id, code=code, details=details)
+
+    def compute_endpoint(self, *, online: bool = True, permitted: bool = True) -> None:
+        """Take the endpoint of Globus Compute off line, or refuse callers; by default neither."""
+        self._control("compute_endpoint", online=online, permitted=permitted)
+
+    def forget_calls(self) -> None:
+        """Forget calls and what they gave, as Globus Compute does after a while; processes go on."""
+        self._control("forget_calls")
+
+    def forget_functions(self) -> None:
+        """Remove the functions that were registered with Globus Compute, as their owner may."""
+        self._control("forget_functions")

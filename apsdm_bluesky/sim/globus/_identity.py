@@ -22,6 +22,7 @@ class Identity(BaseModel):
     username: str
     control_token: str
     collections: dict[str, str]
+    endpoint: str
 
     def person(self, sub: str) -> dict[str, str]:
         """Name and id of the service account or of the user (docs.globus.org: a client's username)."""
@@ -46,6 +47,7 @@ def _fresh() -> Identity:
         username="beamline@example.org",
         control_token=secrets.token_urlsafe(32),
         collections={"local": str(uuid.uuid4()), "tape": str(uuid.uuid4())},
+        endpoint=str(uuid.uuid4()),
     )
 
 

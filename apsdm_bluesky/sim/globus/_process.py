@@ -29,7 +29,7 @@ _TAIL_BYTES = 2000
 
 
 class GlobusProcess(Controls):
-    """Globus Transfer and Globus Auth on loopback, in a process that ends with this one, however that ends.
+    """Globus Transfer, Compute and Auth on loopback, in a process that ends with this one, however that ends.
 
     A context manager: started on entry, stopped on exit. Its state is in `folder` and survives `stop` and
     `kill`; a start after them takes up unfinished tasks, on the same port.
@@ -134,13 +134,13 @@ class GlobusProcess(Controls):
 
     @property
     def url(self) -> str:
-        """Base URL of both services, for ``base_url=`` of the SDK's clients; known after the first start."""
+        """Base URL of all services, for ``base_url=`` of the SDK's clients; known after the first start."""
         return f"http://127.0.0.1:{self._settings.port}"
 
     @property
     def environment(self) -> dict[str, str]:
         """Environment variables that point the SDK at it."""
-        names = ("TRANSFER", "AUTH")
+        names = ("TRANSFER", "AUTH", "COMPUTE")
         # With a slash at the end, as the true addresses have: the SDK appends to them.
         return {f"GLOBUS_SDK_SERVICE_URL_{name}": self.url.rstrip("/") + "/" for name in names}
 
@@ -168,6 +168,11 @@ class GlobusProcess(Controls):
     def collections(self) -> dict[str, str]:
         """Ids of the collections ``local`` and ``tape``."""
         return self.identity.collections
+
+    @property
+    def endpoint(self) -> str:
+        """Id of the Globus Compute endpoint, which runs functions on this machine."""
+        return self.identity.endpoint
 
     def root(self, collection: CollectionName) -> Path:
         """The folder behind a collection."""

@@ -8,12 +8,14 @@ from ._errors import ApiError, OAuthError
 from ._settings import Behaviour
 from ._store import Document, Store
 
-__all__ = ["TRANSFER_SCOPE", "Tokens", "data_access_scope", "parse_scopes"]
+__all__ = ["COMPUTE_SCOPE", "TRANSFER_SCOPE", "Tokens", "data_access_scope", "parse_scopes"]
 
 TRANSFER_SCOPE = "urn:globus:auth:scope:transfer.api.globus.org:all"
-_TRANSFER, _AUTH = "transfer.api.globus.org", "auth.globus.org"
+COMPUTE_SCOPE = "https://auth.globus.org/scopes/facd7ccc-c5f4-42aa-916b-a0e270e2c2a9/all"
+_TRANSFER, _AUTH, _COMPUTE = "transfer.api.globus.org", "auth.globus.org", "funcx_service"
 _SERVERS = {
     TRANSFER_SCOPE: _TRANSFER,
+    COMPUTE_SCOPE: _COMPUTE,
     "openid": _AUTH,
     "profile": _AUTH,
     "email": _AUTH,
@@ -104,7 +106,15 @@ class Tokens:
         return known if known is not None and known["exp"] > time.time() else None
 
     def for_transfer(self, authorization: str | None) -> Document:
-        """The token in a header ``Authorization: Bearer ...``, good for Globus Transfer.
+        """The token in a header, good for Globus Transfer, see `for_service`."""
+        return self.for_service(_TRANSFER, authorization)
+
+    def for_compute(self, authorization: str | None) -> Document:
+        """The token in a header, good for Globus Compute, see `for_service`."""
+        return self.for_service(_COMPUTE, authorization)
+
+    def for_service(self, server: str, authorization: str | None) -> Document:
+        """The token in a header ``Authorization: Bearer ...``, good for one resource server.
 
         Raises
         ------
@@ -117,7 +127,7 @@ class Tokens:
         known = self.find(value.strip())
         if known is None:
             raise ApiError(401, "AuthenticationFailed", "Token is not active")
-        if known["resource_server"] != _TRANSFER:
+        if known["resource_server"] != server:
             raise ApiError(401, "AuthenticationFailed", "Token is not valid for this service")
         return known
 

@@ -22,7 +22,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ._app import build_app, build_engine, build_service
+from ._app import build_app, build_compute, build_engine, build_service
 from ._settings import ServerSettings
 
 _HOST = "127.0.0.1"
@@ -77,11 +77,14 @@ def _listen(port: int) -> socket.socket:
 def _work(settings: ServerSettings, listener: socket.socket) -> None:
     service = build_service(settings)
     engine = build_engine(service)
+    compute = build_compute(service, settings.folder)
     engine.start()
+    compute.start()
     try:
         asyncio.run(_serve(build_app(service, settings.folder, settle=engine.settle, cut=_cut), listener))
     finally:
         engine.stop()
+        compute.stop()
         service.store.close()
 
 

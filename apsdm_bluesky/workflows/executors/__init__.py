@@ -1,6 +1,8 @@
 """What runs the processes of stages: one protocol, and its implementations."""
 
 from ._advice import TAIL_BYTES, Cut, Ending, advise
+from ._globus_compute import GlobusCompute
+from ._globus_compute_service import log_in_compute
 from ._local import LocalProcesses
 from ._protocol import Blame, Ended, Executor, Lost, Report, Running, Task, Waiting
 
@@ -11,6 +13,7 @@ __all__ = [
     "Ended",
     "Ending",
     "Executor",
+    "GlobusCompute",
     "LocalProcesses",
     "Lost",
     "Report",
@@ -18,4 +21,5 @@ __all__ = [
     "Task",
     "Waiting",
     "advise",
+    "log_in_compute",
 ]

@@ -76,20 +76,23 @@ def _rule(pattern: str, blame: Blame, advice: str) -> _Rule:
     return _Rule(re.compile(pattern), blame, advice)
 
 
-_NO_MODULE = "Python has no module {0!r}: install it ({python} -m pip install {top}) or correct its name"
-_NO_FILE = "{0!r} does not exist: correct the path, or make that file first"
-_NO_COMMAND = "the command {0!r} was not found: install it, correct its name or give its full path"
-_NO_PERMISSION = "no permission for {0!r}: give this user access to it (chmod, chown) or choose another place"
+_NO_MODULE = "Python has no module {name!r}: install it ({python} -m pip install {top}) or correct its name"
+_NO_FILE = "{name!r} does not exist: correct the path, or make that file first"
+_NO_COMMAND = "the command {name!r} was not found: install it, correct its name or give its full path"
+_NO_PERMISSION = "no permission for {name!r}: give this user access (chmod, chown) or choose another place"
 _NO_SPACE = "the disk is full ({line}): free space there, then run it again"
 _NO_NETWORK = (
     "the network or a server did not answer ({line}): check that it is up and reachable, then run it again"
 )
 _NO_MEMORY = "it asked for more memory than there is ({line}): give it less data at once, or a larger machine"
 
+# As cat, ls, cp, mkdir and shells name a file.
+_NAMED = r"(?:^|: )(?:cannot (?:create (?:directory|regular file)|\w+) )?(?P<name>'.+'|[^:]+): "
+
 # The first that fits counts, on one line of the output at a time.
 _RULES = (
-    _rule(r"ModuleNotFoundError: No module named '?([\w.-]+)", Blame.COMMAND, _NO_MODULE),
-    _rule(r"python[\d.]*: No module named ([\w.-]+)", Blame.COMMAND, _NO_MODULE),
+    _rule(r"ModuleNotFoundError: No module named '?(?P<name>[\w.-]+)", Blame.COMMAND, _NO_MODULE),
+    _rule(r"(?P<python>\S*python[\d.]*): No module named (?P<name>[\w.-]+)", Blame.COMMAND, _NO_MODULE),
     _rule(r"MemoryError\b|std::bad_alloc|Cannot allocate memory", Blame.COMMAND, _NO_MEMORY),
     _rule(r"No space left on device|Disk quota exceeded", Blame.SYSTEM, _NO_SPACE),
     _rule(
@@ -99,14 +102,14 @@ _RULES = (
         Blame.NETWORK,
         _NO_NETWORK,
     ),
-    _rule(r"can't open file (.+): \[Errno 2\]", Blame.COMMAND, _NO_FILE),
-    _rule(r"\[Errno 2\] No such file or directory: (.+)", Blame.COMMAND, _NO_FILE),
-    _rule(r"name = ('[^']+'), errno = 2,", Blame.COMMAND, _NO_FILE),
-    _rule(r"([^:]+): No such file or directory", Blame.COMMAND, _NO_FILE),
-    _rule(r"\[Errno 13\] Permission denied: (.+)", Blame.COMMAND, _NO_PERMISSION),
-    _rule(r"name = ('[^']+'), errno = 13,", Blame.COMMAND, _NO_PERMISSION),
-    _rule(r"([^:]+): Permission denied", Blame.COMMAND, _NO_PERMISSION),
-    _rule(r"([^\s:]+): (?:command )?not found$", Blame.COMMAND, _NO_COMMAND),
+    _rule(r"can't open file (?P<name>.+): \[Errno 2\]", Blame.COMMAND, _NO_FILE),
+    _rule(r"\[Errno 2\] No such file or directory: (?P<name>.+)", Blame.COMMAND, _NO_FILE),
+    _rule(r"name = (?P<name>'[^']+'), errno = 2,", Blame.COMMAND, _NO_FILE),
+    _rule(_NAMED + r"(?:No such file|Directory nonexistent)", Blame.COMMAND, _NO_FILE),
+    _rule(r"\[Errno 13\] Permission denied: (?P<name>.+)", Blame.COMMAND, _NO_PERMISSION),
+    _rule(r"name = (?P<name>'[^']+'), errno = 13,", Blame.COMMAND, _NO_PERMISSION),
+    _rule(_NAMED + r"Permission denied(?! \()", Blame.COMMAND, _NO_PERMISSION),
+    _rule(r"(?P<name>[^\s:]+): (?:command )?not found$", Blame.COMMAND, _NO_COMMAND),
 )
 
 _SIGNALS = {
@@ -171,7 +174,7 @@ def _of_cut(ending: Ending, cut: Cut) -> tuple[Blame, str]:
 
 def _refused(program: str, said: str) -> str:
     if "No such file" in said:
-        return _NO_COMMAND.format(program)
+        return _NO_COMMAND.format(name=program)
     if "Permission denied" in said:
         return f"{program!r} is not executable: make it so (chmod +x), or give a program to run"
     if "Exec format error" in said:
@@ -211,10 +214,11 @@ def _of_output(ending: Ending, lines: list[str]) -> tuple[Blame, str]:
 
 
 def _filled(advice: str, found: re.Match[str], command: tuple[str, ...]) -> str:
-    name = found.group(1).strip(" '\"`\u2018\u2019") if found.re.groups else ""
-    name = name.removeprefix("cannot access '").removeprefix("cannot open '")
-    python = command[0] if command and PurePath(command[0]).name.startswith("python") else "python"
-    return advice.format(name, line=found.string, python=shlex.quote(python), top=name.split(".")[0])
+    parts = found.groupdict()
+    name = (parts.get("name") or "").strip(" '\"`\u2018\u2019")
+    known = [path for path in command[:1] if PurePath(path).name.startswith("python")]
+    python = shlex.quote(parts.get("python") or "".join(known) or "python")
+    return advice.format(name=name, line=found.string, python=python, top=name.split(".")[0])
 
 
 def _last(lines: list[str]) -> str:

@@ -5,7 +5,8 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any, cast
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 
 _PROGRAM = Path(__file__).with_name("_warden")
 _LOG = "warden.log"
+# Between two starts, at the least.
 _PAUSE_S = 1.0
 
 
@@ -26,17 +28,22 @@ class Link:
     ----------
     settings
         Of the warden.
+    environment
+        Of the warden, and so of every task.
     hear
         Gets every message, on a thread of this object: ``ready`` of each warden first, and ``gone``, with a
         reason, after its last, when none of its keepers is left either.
     """
 
-    def __init__(self, settings: Settings, hear: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, settings: Settings, environment: Mapping[str, str], hear: Callable[[dict[str, Any]], None]
+    ) -> None:
         self._folder = Path(settings.folder)
         fields = {name: getattr(settings, name) for name in Settings.__dataclass_fields__}
         self._command = [sys.executable, "-I", "-S", str(_PROGRAM), json.dumps(fields)]
+        self._environment = environment
         self._hear = hear
-        self._orders: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+        self._orders: SimpleQueue[bytes | None] = SimpleQueue()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="warden", daemon=True)
 
@@ -46,7 +53,7 @@ class Link:
 
     def send(self, message: dict[str, Any]) -> None:
         """Have the warden that was ready last get a message, if it lives."""
-        self._orders.put(message)
+        self._orders.put(json.dumps(message).encode() + b"\n")
 
     def close(self) -> None:
         """End the warden and all that it runs; return when they have ended."""
@@ -56,20 +63,20 @@ class Link:
 
     def _run(self) -> None:
         while not self._closing.is_set():
+            begun = time.monotonic()
             try:
-                reason, ready = self._one()
+                reason = self._one()
             except OSError as error:
-                reason, ready = f"the warden cannot be started: {error.strerror}", False
+                reason = f"the warden cannot be started: {error.strerror}"
             if self._closing.is_set():
                 return
             log.warning("%s: %s", self._folder, reason)
             self._hear({"gone": reason})
-            if not ready:
-                self._closing.wait(_PAUSE_S)
+            self._closing.wait(max(0.0, begun + _PAUSE_S - time.monotonic()))
 
-    def _one(self) -> tuple[str, bool]:
-        """Run one warden to its end; how that came, and whether it was ever ready."""
-        self._orders, ready = SimpleQueue(), False
+    def _one(self) -> str:
+        """Run one warden to its end; how that came."""
+        self._orders = SimpleQueue()
         if self._closing.is_set():
             self._orders.put(None)
         with (self._folder / _LOG).open("ab") as errors, self._process(errors) as process:
@@ -77,12 +84,10 @@ class Link:
             writer = threading.Thread(target=_write, args=(stdin, self._orders), daemon=True)
             writer.start()
             for line in stdout:
-                message = json.loads(line)
-                ready = ready or "ready" in message
-                self._hear(message)
+                self._hear(json.loads(line))
             self._orders.put(None)
             writer.join()
-        return f"the warden ended ({process.returncode}); see {_LOG} there", ready
+        return f"the warden ended ({process.returncode}); see {_LOG} there"
 
     def _process(self, errors: IO[bytes]) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
@@ -91,14 +96,15 @@ class Link:
             stdout=subprocess.PIPE,
             stderr=errors,
             start_new_session=True,  # Ctrl-C is for this process alone
+            env=dict(self._environment),
         )
 
 
-def _write(stdin: IO[bytes], orders: "SimpleQueue[dict[str, Any] | None]") -> None:
+def _write(stdin: IO[bytes], orders: "SimpleQueue[bytes | None]") -> None:
     """Write orders until there are no more, or nobody reads them."""
     try:
-        for message in iter(orders.get, None):
-            stdin.write(json.dumps(message).encode() + b"\n")
+        for line in iter(orders.get, None):
+            stdin.write(line)
             stdin.flush()
         stdin.close()
     except BrokenPipeError:

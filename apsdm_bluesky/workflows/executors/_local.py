@@ -46,10 +46,10 @@ class LocalProcesses:
         Processors of each task, which tells numerical libraries by `OMP_NUM_THREADS` and its like; None: all.
     output_bytes
         What each task may write to its standard output and error together.
+    environment
+        Of all tasks; None: this process's own.
     grace_s
         Seconds between SIGTERM and SIGKILL.
-    environment
-        Added to that of every task; what the task itself has goes before.
     notify
         Called when `changed` has something to tell, on a thread of this object; must return at once.
 
@@ -69,8 +69,8 @@ class LocalProcesses:
         memory_bytes: int | None = None,
         cpus: int | None = None,
         output_bytes: int,
+        environment: Mapping[str, str] | None = None,
         grace_s: float = 5.0,
-        environment: Mapping[str, str] = {},
         notify: Callable[[], None],
     ) -> None:
         _check(parallel=parallel, memory_bytes=memory_bytes, cpus=cpus, output_bytes=output_bytes)
@@ -89,7 +89,6 @@ class LocalProcesses:
             mark=_mark(folder),
         )
         self._folder = folder
-        self._environment = dict(environment)
         self._notify = notify
         self._lock = threading.Lock()
         self._live: dict[str, _Live] = {}
@@ -97,7 +96,7 @@ class LocalProcesses:
         self._owns = False  # whether no process of a task in the folders runs that is not ours
         self._closed = False
         self._obstacle = "the processes of an earlier agent end first"
-        self._link = Link(settings, self._hear)
+        self._link = Link(settings, os.environ if environment is None else environment, self._hear)
         self._link.open()
 
     def start(self, task: Task) -> None:
@@ -108,7 +107,7 @@ class LocalProcesses:
                 raise ServiceError(f"{self._folder}: the executor is closed; start {task.id} with a new one")
             if task.id in self._live or _records.started(task.folder) is not None:
                 return
-            live = _Live(order=self._order(task), report=Waiting(reason="other tasks run first"))
+            live = _Live(order=_order(task), report=Waiting(reason="other tasks run first"))
             self._live[task.id] = live
             if self._owns:
                 self._link.send({"start": live.order})
@@ -160,17 +159,19 @@ class LocalProcesses:
                     self._link.send({"start": live.order})
             elif "gone" in message:
                 self._owns, self._obstacle = False, message["gone"]
-            elif not self._learn(message):
-                return
+            else:
+                self._learn(message)
+                if "over" not in message:
+                    return
         self._notify()
 
-    def _learn(self, message: dict[str, Any]) -> bool:
-        """Take in news of one task; False where it is none of ours."""
+    def _learn(self, message: dict[str, Any]) -> None:
+        """Take in news of one task; it may be none of ours."""
         live = self._live.get(message["task"])
         if live is None:
-            return False
-        self._news.add(message["task"])
+            return
         if "over" in message:
+            self._news.add(message["task"])
             del self._live[message["task"]]
         elif "started" in message:
             live.report = Running(started=message["started"], host=os.uname().nodename, pid=message["pid"])
@@ -183,18 +184,6 @@ class LocalProcesses:
             )
         else:
             live.report = Waiting(reason=message["obstacle"])
-        return True
-
-    def _order(self, task: Task) -> dict[str, Any]:
-        return {
-            "id": task.id,
-            "command": task.command,
-            "environment": {**self._environment, **task.environment},
-            "folder": str(task.folder),
-            "work": str(task.work),
-            "timeout_s": task.timeout_s,
-            "stopped": False,
-        }
 
     def _prepare(self, task: Task) -> None:
         """Make what the task needs in its folder."""
@@ -216,7 +205,7 @@ def _recorded(folder: Path) -> tuple[dict[str, Any] | None, float | None]:
         raise StorageError(f"{folder}: {error.strerror}; make it readable") from error
     except ValueError as error:
         raise StorageError(
-            f"{folder}: its report is damaged ({error}); run the task anew as another"
+            f"{folder}: its report is damaged ({error}); run it anew as another task"
         ) from error
 
 
@@ -231,6 +220,17 @@ def _check(**numbers: int | None) -> None:
 def _mark(folder: Path) -> str:
     """What tells the processes of this folder's tasks from all others."""
     return f"APSDM_WARDEN={hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]}"
+
+
+def _order(task: Task) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "command": task.command,
+        "environment": dict(task.environment),
+        "folder": str(task.folder),
+        "work": str(task.work),
+        "timeout_s": task.timeout_s,
+    }
 
 
 def _ended(task: Task, facts: dict[str, Any]) -> Ended:

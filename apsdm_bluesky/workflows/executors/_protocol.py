@@ -161,7 +161,7 @@ class Executor(Protocol):
         """
 
     def changed(self) -> Iterator[str]:
-        """The ids of tasks that may have something new to tell since the last call; may leave some out."""
+        """The ids of tasks that may have ended since the last call, or are to be looked at; not all."""
 
     def close(self) -> None:
         """End all local processes; nothing is started any more."""

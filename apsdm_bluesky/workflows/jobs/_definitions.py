@@ -22,6 +22,7 @@ class Definitions:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._parsed: dict[tuple[str, str, int], Workflow] = {}  # a version is never changed
 
     def add(self, workflow: Workflow, *, actor: str, remotes: Collection[str] = ()) -> Workflow:
         """Keep a definition, as the next version of its name; the same as the last one changes nothing.
@@ -59,11 +60,14 @@ class Definitions:
             There is none, or several owners have one of that name.
         """
         owner = self._owner(name) if owner is None else owner
+        if version is not None and (owner, name, version) in self._parsed:
+            return self._parsed[owner, name, version]
         with self._database.read() as connection:
             found = self._latest(connection, owner, name, version)
         if found is None:
             which = "" if version is None else f" version {version}"
             raise WorkflowError(f"workflow {owner}/{name}{which} is not known; see 'apsdm workflow ls'")
+        self._parsed[owner, name, found.version] = found
         return found
 
     def list(self) -> Sequence[Workflow]:

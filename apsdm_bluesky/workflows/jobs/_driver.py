@@ -9,7 +9,7 @@ from apsdm_bluesky.workflows._outputs import MAX_OUTPUT
 from apsdm_bluesky.workflows.executors import Blame, Ended, Executor, Lost, Report, Running
 
 from ._events import Began, Event, Hindered, StageEntered, StageFailed, StagePassed, StageSkipped, Stopped
-from ._job import Attempt
+from ._job import Attempt, Job
 from ._machine import Instruction, next_instruction
 from ._prepare import prepare, skip_reason, task_of
 from ._publish import make_job_folder, publish
@@ -55,12 +55,12 @@ class Driver:
             Instruction.STOP: self._stop,
         }
 
-    def bring_on(self, uid: str) -> int | None:
+    def bring_on(self, uid: str) -> Job | None:
         """Bring a job on until it waits for a process, a time or nothing.
 
         Returns
         -------
-        Its revision then; None where it must be looked at anew.
+        The job then; None where it must be looked at anew.
         """
         try:
             work = Work(self._store, uid, actor=self._actor)
@@ -73,7 +73,7 @@ class Driver:
         except (StorageError, ServiceError) as error:  # nothing is lost: it goes on when the database does
             log.warning("job %s: %s", uid, error)
             return None
-        return work.job.revision
+        return work.job
 
     def _step(self, work: Work) -> bool:
         """One instruction; whether the next one can follow at once."""

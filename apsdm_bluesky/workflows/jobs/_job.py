@@ -96,8 +96,8 @@ class Job:
 
     @property
     def stage_name(self) -> str:
-        """The name of the stage that it is at."""
-        return self.stages[self.stage]
+        """The name of the stage that it is at; empty where it has none, for its workflow is not known."""
+        return self.stages[self.stage] if self.stages else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from threading import Lock
 from apsdm_bluesky.workflows.executors import Executor
 
 from ._driver import Driver
-from ._job import State
+from ._job import ENDED, State
 from ._store import JobStore
 
 _LOOK_S = 0.2
@@ -21,6 +21,8 @@ class JobLoop:
     ----------
     put
         Has a job of this name brought on by some thread; asked again while it is at it, it does nothing.
+    wake
+        Asks for a call of `look`, from any thread.
     at_once
         Jobs that run at a time; the others are pending, in the order of their submission.
     """
@@ -31,6 +33,7 @@ class JobLoop:
         executors: Mapping[str, Executor],
         put: Callable[[str, Callable[[], bool]], None],
         *,
+        wake: Callable[[], None],
         at_once: int,
         actor: str,
     ) -> None:
@@ -38,6 +41,7 @@ class JobLoop:
         self._executors = executors
         self._driver = Driver(store, executors, actor=actor, started=self._started)
         self._put = put
+        self._wake = wake
         self._at_once = at_once
         self._tasks: dict[str, str] = {}
         self._seen: dict[str, int] = {}
@@ -84,9 +88,12 @@ class JobLoop:
         self._put(uid, lambda: self._brought_on(uid))
 
     def _brought_on(self, uid: str) -> bool:
-        revision = self._driver.bring_on(uid)
-        if revision is not None:
-            self._seen[uid] = revision
+        job = self._driver.bring_on(uid)
+        if job is not None:
+            self._seen[uid] = job.revision
+            if job.state in ENDED:  # another one may begin
+                self._next_look = 0.0
+                self._wake()
         return False
 
     def _started(self, task: str, job: str) -> None:

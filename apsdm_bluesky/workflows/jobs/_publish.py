@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from apsdm_bluesky.durable import make_folder, sync
+from apsdm_bluesky.errors import WorkflowError
 
 from ._job import Attempt, Job
 
@@ -18,23 +19,29 @@ def publish(folder: Path, stage: str, attempts: Sequence[Attempt], *, parallel: 
     ----------
     folder
         The job's.
+
+    Raises
+    ------
+    WorkflowError
+        Something else has the stage's name there.
     """
-    own = [attempt for attempt in attempts if attempt.working_folder is None]
     results = folder / stage
-    if not own or results.exists():
+    own = [attempt for attempt in attempts if attempt.working_folder is None]
+    works = {str(attempt.child): folder / attempt.folder / "work" for attempt in own}
+    left = {child: work for child, work in works.items() if work.exists()}
+    if not left and (results.exists() or not own):
         return
-    if not parallel:
-        (folder / own[0].folder / "work").rename(results)
-        sync(folder)
-        return
-    part = folder / f".{stage}.part"
-    part.mkdir(exist_ok=True)
-    for attempt in own:
-        work = folder / attempt.folder / "work"
-        if work.exists():
-            work.rename(part / str(attempt.child))
-    sync(part)
-    part.rename(results)
+    if results.exists() or results.is_symlink():
+        raise WorkflowError(f"{results} was made by another stage: its results would hide there; rename one")
+    if not parallel and left:
+        left["0"].rename(results)
+    else:  # also where a command removed the folder that it ran in
+        part = folder / f".{stage}.part"
+        part.mkdir(exist_ok=True)
+        for child, work in left.items():
+            work.rename(part / child)
+        sync(part)
+        part.rename(results)
     sync(folder)
 
 

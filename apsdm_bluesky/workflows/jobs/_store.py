@@ -14,11 +14,12 @@ from sqlalchemy.exc import IntegrityError
 from apsdm_bluesky.database import Database
 from apsdm_bluesky.errors import WorkflowError
 from apsdm_bluesky.workflows._definition import Variable, Workflow
+from apsdm_bluesky.workflows.executors import Blame
 
 from ._arguments import job_values
 from ._changes import log_event, save_attempts, save_stage
 from ._definitions import Definitions
-from ._events import Cancelled, Event
+from ._events import Cancelled, Event, StageFailed
 from ._job import ENDED, Attempt, Job, StageEntry, State
 from ._machine import apply
 from ._rows import attempt_of, job_of, stage_of, values_of
@@ -136,6 +137,46 @@ class JobStore:
             created=time.time(),
         )
         return self._insert(job, [], actor=actor or owner)
+
+    def refuse(
+        self,
+        workflow: Workflow,
+        arguments: Mapping[str, Variable],
+        *,
+        reason: str,
+        run: str,
+        rule: str,
+        actor: str,
+    ) -> Job | None:
+        """Keep what a trigger's rule cannot submit, as a job that has failed at once.
+
+        Resubmitted, it runs.
+
+        Parameters
+        ----------
+        workflow
+            One of version 0, with what is known of its owner and without stages, where it is not known.
+        reason
+            What hinders it.
+
+        Returns
+        -------
+        The job; None where the rule has started one for that run already.
+        """
+        job = Job(
+            id=uuid.uuid4().hex,
+            owner=workflow.owner or actor,
+            workflow_owner=workflow.owner,
+            workflow=workflow.name,
+            version=workflow.version,
+            stages=tuple(stage.name for stage in workflow.stages),
+            arguments=arguments,
+            run=run,
+            rule=rule,
+            created=time.time(),
+        )
+        failure = StageFailed(at=job.created, reason=reason, blame=Blame.COMMAND)
+        return self._insert(apply(job, failure), [], actor=actor, event=failure)
 
     def resubmit(
         self,
@@ -346,14 +387,16 @@ class JobStore:
         with self._database.read() as connection:
             return {parent for parent in connection.execute(query).scalars() if parent is not None}
 
-    def _insert(self, job: Job, inherited: "Sequence[StageEntry]", *, actor: str) -> Job | None:
+    def _insert(
+        self, job: Job, inherited: "Sequence[StageEntry]", *, actor: str, event: Event | None = None
+    ) -> Job | None:
         values: dict[str, Any] = values_of(job) | {"station": self._database.station}
         try:
             with self._database.begin() as connection:
                 connection.execute(sa.insert(jobs).values(values))
                 for entry in inherited:
                     connection.execute(sa.insert(stages).values(values_of(entry) | {"job": job.id}))
-                log_event(connection, job, None, actor=actor)
+                log_event(connection, job, event, actor=actor)
         except IntegrityError:
             if job.rule is None:
                 raise

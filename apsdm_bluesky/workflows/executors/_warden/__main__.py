@@ -4,5 +4,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import_module("_warden._pool").main(sys.argv[1])
+if __name__ == "__main__":
+    # Started by its path, so that nothing of the package around it is imported.
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    import_module("_warden._pool").main(sys.argv[1])

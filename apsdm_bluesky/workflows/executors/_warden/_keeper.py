@@ -81,7 +81,8 @@ class Keeper:
             return
         self._pid = pid
         self._facts |= {"started": now, "pid": pid}
-        self._end_at = time.monotonic() + (self._order.timeout_s or float("inf"))
+        if self._order.timeout_s is not None:
+            self._end_at = time.monotonic() + self._order.timeout_s
         tell(task=self._order.id, started=now, pid=pid)
 
     def _watch(self) -> None:

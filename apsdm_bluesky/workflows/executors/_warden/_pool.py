@@ -9,12 +9,13 @@ import sys
 import time
 import traceback
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from . import _tree
-from ._keeper import GONE, HEARD, STOP, Keeper
+from ._keeper import HEARD, STOP, Keeper
 from ._messages import Order, Settings, tell
 
 LOCK = "warden.lock"
@@ -37,23 +38,16 @@ class Pool:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
 
     def run(self) -> None:
-        """Return when stdin ended or the executor's process is gone, and no task's process is left."""
+        """Return when stdin ended or the executor is gone; the keepers hear of that from the kernel."""
         open_ = True
-        while open_ and os.getppid() == self._settings.parent:
-            if self._sleep(0):
+        while open_ and os.getppid() == self._settings.parent:  # a fork of the executor may hold stdin open
+            ready, _, _ = select.select([0, self._wake], [], [], _TICK_S)
+            if self._wake in ready:
+                os.read(self._wake, 4096)
+            if 0 in ready:
                 open_ = self._read()
             self._reap()
             self._launch()
-        _tree.send(self._keepers, GONE)
-        while self._reap():
-            self._sleep()
-
-    def _sleep(self, *orders: int) -> bool:
-        """Wait until a child has ended or, with a descriptor of orders, until there are some: then True."""
-        ready, _, _ = select.select([*orders, self._wake], [], [], _TICK_S)
-        if self._wake in ready:
-            os.read(self._wake, 4096)
-        return bool(ready) and ready[0] in orders
 
     def _read(self) -> bool:
         """Take what orders have come; False at the end of them."""
@@ -98,17 +92,12 @@ class Pool:
         first = slot * self._settings.cpus
         return tuple({there[number % len(there)] for number in range(first, first + self._settings.cpus)})
 
-    def _reap(self) -> bool:
-        """Take note of keepers that have ended; whether any child is left."""
-        try:
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    return True
-                if pid in self._keepers:
-                    self._part(pid, status)
-        except ChildProcessError:
-            return False
+    def _reap(self) -> None:
+        """Take note of keepers that have ended."""
+        with suppress(ChildProcessError):  # there is none
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                if found[0] in self._keepers:
+                    self._part(*found)
 
     def _part(self, pid: int, status: int) -> None:
         task, slot = self._keepers.pop(pid)
@@ -159,7 +148,7 @@ def _own(settings: Settings) -> bool:
 
 
 def main(settings_json: str) -> None:
-    """Run a warden on stdin and stdout; returns when no process of a task is left."""
+    """Run a warden on stdin and stdout."""
     settings = Settings(**json.loads(settings_json))
     # It ends with its executor, not with what a terminal or a service manager sends to all of a group.
     signal.pthread_sigmask(signal.SIG_BLOCK, set(HEARD) - {signal.SIGCHLD})

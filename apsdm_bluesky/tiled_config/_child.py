@@ -1,7 +1,4 @@
-"""The server as a child process: its configuration is the first line of standard input, as JSON.
-
-With ``--until-eof`` it ends when standard input closes, that is, with the process that started it.
-"""
+"""The server as a child process: its configuration is the first line of standard input, as JSON."""
 
 import logging
 import os
@@ -11,17 +8,22 @@ import threading
 
 from apsdm_bluesky.config import BeamlineConfig
 from apsdm_bluesky.errors import ApsdmError
-from apsdm_bluesky.tiled_config._serve import serve
+
+from ._serve import Mount, serve
 
 
-def main() -> int:
-    """Serve until told to stop. An error a user can act on is the last line on standard error."""
+def serve_as_child(mount: Mount | None = None) -> int:
+    """Serve until told to stop; returns the exit code.
+
+    With ``--until-eof`` it ends when standard input closes, that is, with the process that started it. An error
+    that a user can act on is the last line on standard error.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     config = BeamlineConfig.model_validate_json(sys.stdin.readline())
     if "--until-eof" in sys.argv[1:]:
         threading.Thread(target=_end_at_eof, name="stdin", daemon=True).start()
     try:
-        serve(config)
+        serve(config, mount)
     except ApsdmError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
@@ -31,7 +33,3 @@ def main() -> int:
 def _end_at_eof() -> None:
     sys.stdin.read()
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

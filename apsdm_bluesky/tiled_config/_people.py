@@ -1,0 +1,165 @@
+"""Who a request comes from, and logging in and out of pages, by Tiled's own means.
+
+Loaded by the server only: it brings Tiled's server.
+"""
+
+import hashlib
+import secrets
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fastapi import HTTPException, Request
+from fastapi.security.utils import get_authorization_scheme_param
+from jwt import PyJWTError
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import selectinload
+from tiled.authn_database.core import get_or_create_principal, lookup_valid_api_key
+from tiled.authn_database.orm import APIKey, Principal
+from tiled.server.authentication import decode_token
+from tiled.server.connection_pool import get_database_engine
+from tiled.server.schemas import PrincipalType
+from tiled.server.settings import Settings, get_settings
+from tiled.server.utils import API_KEY_COOKIE_NAME
+
+from apsdm_bluesky.config import PeopleConfig
+
+from ._passwords import SERVICE_NAME
+
+# A browser's login: as long as a shift, and for reading; pages do more in a person's name by themselves.
+LOGIN_LIFE = timedelta(hours=12)
+_LOGIN_SCOPES = ["read:metadata", "read:data"]
+LOGIN_COOKIE = API_KEY_COOKIE_NAME
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Somebody who is known to the server.
+
+    Parameters
+    ----------
+    name
+        Under the configured provider; 'beamline' for the owner of the server's own API key.
+    staff
+        Whether they see everybody's jobs.
+    """
+
+    name: str
+    staff: bool
+
+
+async def person_of(request: Request) -> Person | None:
+    """Who asks, by an API key (header or cookie) or a token; None where that is missing, wrong or expired.
+
+    A key in the address is none: a link from somebody else could bring it.
+    """
+    async with _database(request) as db:
+        return _person(await _principal(request, db), request.app.state.people)
+
+
+async def log_in(request: Request, name: str, password: str) -> str | None:
+    """The secret of a new login of `LOGIN_LIFE`, for the cookie `LOGIN_COOKIE`; None where name or password is wrong.
+
+    Raises
+    ------
+    HTTPException
+        429: too many attempts. 503: passwords cannot be checked now. 404: the provider has no passwords.
+    """
+    if not _by_password(request):
+        raise HTTPException(404, "No passwords here; log in with your institute.")
+    state = await request.app.state.authenticator.authenticate(name, password)
+    if state is None:
+        return None
+    async with _database(request) as db:
+        provider = request.app.state.people.provider
+        return await _new_login(db, await get_or_create_principal(db, provider, state.user_name))
+
+
+async def log_in_by_token(request: Request, token: str) -> str | None:
+    """As `log_in`, of whom an identity provider has just told Tiled."""
+    async with _database(request) as db:
+        principal = await _of_token(token, _settings(request), db)
+        person = _person(principal, request.app.state.people)
+        return None if person is None else await _new_login(db, principal)
+
+
+async def log_out(request: Request) -> None:
+    """The login of this browser's cookie ends: its secret opens nothing any more. The beamline's own key stays."""
+    secret = _bytes(request.cookies.get(LOGIN_COOKIE, ""))
+    async with _database(request) as db:
+        ours = (APIKey.hashed_secret == hashlib.sha256(secret).digest()) & (APIKey.note == _NOTE)
+        await db.execute(delete(APIKey).where(ours))
+        await db.commit()
+
+
+_NOTE = "login of a browser"
+
+
+def _by_password(request: Request) -> bool:
+    people: PeopleConfig = request.app.state.people
+    return people.provider != "oidc"
+
+
+def _settings(request: Request) -> Settings:
+    return request.app.dependency_overrides[get_settings]()
+
+
+def _database(request: Request) -> AsyncSession:
+    engine = get_database_engine(_settings(request))
+    return AsyncSession(engine, autoflush=False, expire_on_commit=False)
+
+
+async def _principal(request: Request, db: AsyncSession) -> Any:
+    scheme, credential = get_authorization_scheme_param(request.headers.get("Authorization"))
+    if scheme.lower() == "bearer":
+        return await _of_token(credential, _settings(request), db)
+    key = credential if scheme.lower() == "apikey" else request.cookies.get(LOGIN_COOKIE, "")
+    found = await lookup_valid_api_key(db, _bytes(key))
+    return None if found is None else found.principal
+
+
+async def _of_token(token: str, settings: Settings, db: AsyncSession) -> Any:
+    try:
+        claims = decode_token(token, settings.secret_keys)
+        # A refresh token has no `sub`: it opens nothing by itself.
+        known = uuid.UUID(hex=claims.get("sub", ""))
+    except (HTTPException, PyJWTError, ValueError):
+        return None
+    wanted = select(Principal).where(Principal.uuid == known).options(selectinload(Principal.identities))
+    return (await db.execute(wanted)).scalars().unique().one_or_none()
+
+
+def _person(principal: Any, people: PeopleConfig) -> Person | None:
+    if principal is None:
+        return None
+    if principal.type == PrincipalType.service:
+        return Person(name=SERVICE_NAME, staff=True)
+    for identity in principal.identities:
+        if identity.provider == people.provider:
+            return Person(name=identity.id, staff=identity.id in people.staff)
+    return None
+
+
+async def _new_login(db: AsyncSession, principal: Any) -> str:
+    secret = secrets.token_bytes(4 + 32)  # as Tiled makes them: the first eight digits are kept readable
+    db.add(
+        APIKey(
+            principal_id=principal.id,
+            note=_NOTE,
+            scopes=_LOGIN_SCOPES,
+            expiration_time=datetime.now(UTC) + LOGIN_LIFE,
+            first_eight=secret.hex()[:8],
+            hashed_secret=hashlib.sha256(secret).digest(),
+        )
+    )
+    await db.commit()
+    return secret.hex()
+
+
+def _bytes(key: str) -> bytes:
+    try:
+        return bytes.fromhex(key)
+    except ValueError:
+        return b""

@@ -1,0 +1,69 @@
+"""Reconciles runs and jobs again and again, killed (as by kill -9) before or after one durable step more.
+
+``python dying_trigger.py HOME TEMPLATE``. Prints a line of JSON each time, after another process has
+reconciled: which jobs there are, as (run, rule), how many that process made, and whether the run is marked.
+Ends when the first was not killed. Everything is imported once; each process is a fork.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from apsdm_bluesky.spool import RunFile, Spool
+from apsdm_bluesky.workflows.jobs import JobStore, TriggerRequests
+from tests.dying_agent import in_fork
+
+
+def die_at(step: int) -> None:
+    count = 0
+
+    def reached() -> None:
+        nonlocal count
+        count += 1
+        if count == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def dying(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            reached()
+            result = function(*args, **kwargs)
+            reached()
+            return result
+
+        return wrapper
+
+    JobStore.submit = dying(JobStore.submit)  # type: ignore[method-assign]
+    JobStore.refuse = dying(JobStore.refuse)  # type: ignore[method-assign]
+    RunFile.mark_triggered = dying(RunFile.mark_triggered)  # type: ignore[method-assign]
+
+
+def work(home: Path, step: int) -> None:
+    if step:
+        die_at(step)
+    store = JobStore(home / "jobs")
+    TriggerRequests(Spool(home / "spool"), store, actor="agent").reconcile()
+    store.close()
+
+
+def main(home: Path, template: Path) -> None:
+    home.rename(template)
+    code, step = -signal.SIGKILL, 0
+    while code:
+        step += 1
+        shutil.copytree(template, home)
+        code, again = in_fork(work, home, step), in_fork(work, home, 0)
+        store = JobStore(home / "jobs")
+        jobs = sorted([job.run, job.rule, job.state] for job in store.list())
+        store.close()
+        marked = [run.triggered for run in Spool(home / "spool").runs()]
+        print(json.dumps({"code": code, "again": again, "jobs": jobs, "marked": marked}), flush=True)
+        shutil.rmtree(home)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
