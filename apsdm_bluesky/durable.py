@@ -1,9 +1,12 @@
 """Names and contents of files that a crash does not take away again. Every room may use it."""
 
+import contextlib
 import os
 from pathlib import Path
 
-__all__ = ["make_folder", "sync"]
+from apsdm_bluesky.errors import StorageError
+
+__all__ = ["make_folder", "sync", "write_whole"]
 
 
 def sync(path: Path) -> None:
@@ -22,3 +25,38 @@ def make_folder(folder: Path, *, exist_ok: bool = True) -> None:
     make_folder(folder.parent)
     folder.mkdir(exist_ok=exist_ok)
     sync(folder.parent)
+
+
+def write_whole(path: Path, content: bytes, *, overwrite: bool = False, mode: int = 0o666) -> None:
+    """Write a file that has its name only when it is whole and on the disk.
+
+    Parameters
+    ----------
+    mode
+        Its permissions, less those that the process withholds from every new file.
+
+    Raises
+    ------
+    StorageError
+        A file of that name exists and `overwrite` is False, or it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            file.write(content)
+        sync(part)
+        if overwrite:
+            part.replace(path)
+        else:
+            os.link(part, path)  # refuses a name that is taken, whoever was first
+        sync(path.parent)
+    except FileExistsError as error:
+        raise StorageError(f"{path}: exists already; choose another name, or let it be replaced") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(
+            f"{path}: cannot be written ({reason}); choose another folder, or free space"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):  # the folder is none; told above
+            part.unlink(missing_ok=True)

@@ -25,6 +25,17 @@ def test_no_file_is_the_simulated_beamline():
     assert list(config.detectors) == ["sim_det"]
 
 
+def test_the_environment_names_the_file_where_nobody_else_does(tmp_path, monkeypatch):
+    path = tmp_path / "named.yml"
+    path.write_text("name: named\n")
+    monkeypatch.setenv("APSDM_CONFIG", str(path))
+    assert load_config().name == "named"
+    assert load(tmp_path, "name: given").name == "given"
+    path.unlink()
+    with pytest.raises(ConfigError, match=r"named\.yml: No such file"):
+        load_config()
+
+
 def test_an_empty_file_is_the_simulated_beamline(tmp_path):
     assert load(tmp_path, "") == load_config()
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from apsdm_bluesky.config import BeamlineConfig, GlobusComputeConfig, GlobusConfig
+from apsdm_bluesky.durable import write_whole
 from apsdm_bluesky.errors import ConfigError
 from apsdm_bluesky.transfer import Globus
 from apsdm_bluesky.workflows import LOCAL
@@ -35,7 +36,7 @@ def open_executors(config: BeamlineConfig, notify: Callable[[], None]) -> dict[s
         memory_bytes=None if local.memory_gb is None else int(local.memory_gb * 1e9),
         cpus=local.cpus,
         output_bytes=int(local.output_gb * 1e9),
-        environment=_environment(local.environment),
+        environment={**_environment(local.environment), "APSDM_CONFIG": str(_kept_config(config))},
         notify=notify,
     )
     return {LOCAL: processes, **{name: _remote(config, name) for name in config.workflows.remotes}}
@@ -48,6 +49,14 @@ def _environment(more: Collection[str]) -> dict[str, str]:
         for name, value in os.environ.items()
         if name in _PASSED or name.startswith("LC_") or name in more
     }
+
+
+def _kept_config(config: BeamlineConfig) -> Path:
+    """A file with the agent's configuration: stages that are commands of ours find their beamline by it."""
+    path = config.folders.jobs / ".beamline.yml"
+    own = config.model_copy(update={"home": config.folders.root})
+    write_whole(path, own.model_dump_json().encode(), mode=0o600, overwrite=True)  # JSON is YAML
+    return path
 
 
 def remote_folder(config: BeamlineConfig, name: str) -> Path:

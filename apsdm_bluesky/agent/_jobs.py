@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from apsdm_bluesky.config import BeamlineConfig
 from apsdm_bluesky.errors import ServiceError, StorageError
+from apsdm_bluesky.workflows import shipped_workflows
 from apsdm_bluesky.workflows.jobs import JobLoop, JobStore, Retention
 
 from ._crew import Crew
@@ -32,6 +33,7 @@ def jobs_thread(config: BeamlineConfig, *, actor: str) -> Iterator[JobStore]:
     with ExitStack() as stack:
         store = JobStore(config.folders.jobs, config.workflows.database)
         stack.callback(store.close)
+        add_shipped(store)
         wake = threading.Event()
         executors = open_executors(config, wake.set)
         for executor in executors.values():
@@ -58,6 +60,12 @@ def jobs_thread(config: BeamlineConfig, *, actor: str) -> Iterator[JobStore]:
             stop.set()
             wake.set()
             thread.join()
+
+
+def add_shipped(store: JobStore) -> None:
+    """Keep this package's workflows in the store; one whose text has changed becomes its next version."""
+    for workflow in shipped_workflows():
+        store.definitions.add(workflow, actor=workflow.owner)
 
 
 def _run(loop: JobLoop, retention: Retention, wake: threading.Event, stop: threading.Event) -> None:

@@ -27,7 +27,7 @@ from apsdm_bluesky.reduction import (
 from apsdm_bluesky.streaming import AcquisitionInfo
 
 # Metadata of the raw run that its analysis repeats, so that a search finds both.
-_REPEATED = ("scan_id", "sample", "proposal", "esaf", "experiment")
+REPEATED = ("scan_id", "sample", "proposal", "esaf", "experiment")
 # What became of the frames before the reduction, as in the raw run's ledger.
 _COUNTS = ("expected", "accepted", "corrupt", "missing", "updates", "duplicate", "stale", "out_of_order")
 
@@ -56,7 +56,7 @@ def start_data(
     configuration = config.model_dump(mode="json")
     text = json.dumps(configuration, sort_keys=True)
     return {
-        **{key: raw_start[key] for key in _REPEATED if key in raw_start},
+        **{key: raw_start[key] for key in REPEATED if key in raw_start},
         **({"raw_uid": raw_start["uid"]} if "uid" in raw_start else {}),
         "purpose": "xpcs",
         "detector": device_name,

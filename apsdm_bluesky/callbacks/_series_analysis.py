@@ -53,6 +53,8 @@ class SeriesAnalysis:
         As of `StreamReducer`.
     running
         Whether running results are told while frames come.
+    metadata
+        More for the analysis run's start document.
 
     Attributes
     ----------
@@ -75,6 +77,7 @@ class SeriesAnalysis:
         live: "LiveOutput | None" = None,
         workers: Workers | None = None,
         running: bool = True,
+        metadata: Mapping[str, Any] = {},
     ) -> None:
         self.name = f"{device_name} reduction"
         self._device_name = device_name
@@ -85,6 +88,7 @@ class SeriesAnalysis:
         self._live = live
         self._workers = workers
         self._running = running
+        self._metadata = metadata
         self._run: AnalysisRun | None = None
         self._series: SeriesReduction | None = None
         self._expected = 0
@@ -139,7 +143,7 @@ class SeriesAnalysis:
     def _begin(self, info: AcquisitionInfo) -> None:
         self._expected = info.expected
         metadata = start_data(self._device_name, self._raw_start, self._config, info)
-        self._run = AnalysisRun(self._emit, metadata)
+        self._run = AnalysisRun(self._emit, {**metadata, **self._metadata})
         self._series = SeriesReduction(
             self._qmap_for(info.frame_shape), SeriesSettings.of(self._config), workers=self._workers
         )

@@ -14,6 +14,9 @@ from . import (
     _archive_restore,
     _demo,
     _doctor,
+    _export,
+    _export_frames,
+    _import_result,
     _job,
     _job_logs,
     _job_show,
@@ -38,6 +41,9 @@ app = typer.Typer(
 app.command("demo")(_demo.demo)
 app.command("replay")(_demo.replay)
 app.command("reduce")(_reduce.reduce)
+app.command("export")(_export.export)
+app.command("export-frames")(_export_frames.export_frames)
+app.command("import-result")(_import_result.import_result)
 app.command("up")(_servers.up)
 app.command("serve")(_servers.serve)
 app.command("agent")(_servers.agent)

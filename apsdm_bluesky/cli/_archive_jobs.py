@@ -1,5 +1,6 @@
 """Follow what the agent reads back from the archive, until it ends."""
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -20,14 +21,17 @@ _POLL_S = 0.3
 _LOOK_FOR_AGENT_S = 5.0
 
 
-def follow_job(config: BeamlineConfig, ledger: Ledger, job: str, *, quiet: bool) -> Sequence[Reading]:
+def follow_job(
+    config: BeamlineConfig, ledger: Ledger, job: str, *, quiet: bool, timeout_s: float | None = None
+) -> Sequence[Reading]:
     """The job's readings when all have ended or need a person; what they do is told unless `quiet`.
 
     Raises
     ------
     ApsdmError
-        No agent runs; the request is kept.
+        No agent runs, or it took longer than `timeout_s`; the request is kept.
     """
+    deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
     told: dict[str, str] = {}
     looked = 0.0
     with going_on(job):
@@ -38,6 +42,8 @@ def follow_job(config: BeamlineConfig, ledger: Ledger, job: str, *, quiet: bool)
             if time.monotonic() - looked > _LOOK_FOR_AGENT_S:
                 check_agent(config, job)
                 looked = time.monotonic()
+            if time.monotonic() > deadline:
+                raise ApsdmError(f"job {job} takes longer than {timeout_s:g} s; the agent goes on with it")
             for reading in () if quiet else readings:
                 _tell(config, reading, told)
             time.sleep(_POLL_S)

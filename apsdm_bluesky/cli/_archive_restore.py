@@ -32,6 +32,12 @@ def restore(
         Path | None, typer.Option(help="A folder that gets the files; default: where they were.")
     ] = None,
     no_wait: NoWaitOption = False,
+    if_needed: Annotated[
+        bool, typer.Option("--if-needed", help="End at once where the run's files were not released.")
+    ] = False,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds to wait at most; default: for ever.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Bring a run's files back from the archive; every one is compared, and none is overwritten.
@@ -42,8 +48,11 @@ def restore(
 
     settings = configured(config, home)
     with opened(config, home) as ledger:
+        if if_needed and not _away(ledger, uid):
+            print(json.dumps(_told(None, [], run=uid)) if as_json else f"run {uid}: its files are here")
+            return
         run = find_run(ledger, uid).uid
-        job = request_restore(
+        job = (_restores(ledger, run) if if_needed else None) or request_restore(
             ledger,
             run,
             member,
@@ -53,7 +62,7 @@ def restore(
         )
         if not as_json:
             print(_estimate(settings, ledger, job, run), flush=True)
-        readings = _readings(settings, ledger, job, no_wait, as_json, run)
+        readings = _readings(settings, ledger, job, no_wait, as_json, run, timeout)
         if readings is None:
             return
         files = _files(ledger, readings)
@@ -145,14 +154,33 @@ def cancel(uid: UidArgument, config: ConfigOption = None, home: HomeOption = Non
             print(f"job {job}: {_bundles(cancel_job(ledger, job, actor=person()))} given up")
 
 
+def _away(ledger: "Ledger", uid: str) -> bool:
+    """Whether files of a run that begins so are not here; of one that the archive does not know, they are."""
+    from apsdm_bluesky.archive import LocalCopy, RunFilter
+
+    return any(run.local is not LocalCopy.HELD for run in ledger.runs.list(RunFilter(uid=uid, limit=2)))
+
+
+def _restores(ledger: "Ledger", run: str) -> str | None:
+    """The job that brings all of the run back already; None where none does."""
+    jobs = (one.job for one in ledger.readings.of_run(run) if one.brings_run_back and not one.ended)
+    return next(jobs, None)
+
+
 def _readings(
-    settings: "BeamlineConfig", ledger: "Ledger", job: str, no_wait: bool, as_json: bool, run: str | None
+    settings: "BeamlineConfig",
+    ledger: "Ledger",
+    job: str,
+    no_wait: bool,
+    as_json: bool,
+    run: str | None,
+    timeout_s: float | None = None,
 ) -> "Sequence[Reading] | None":
     """How the job ended; None where nobody waits for that."""
     from ._archive_jobs import check_agent, follow_job
 
     if not no_wait:
-        return follow_job(settings, ledger, job, quiet=as_json)
+        return follow_job(settings, ledger, job, quiet=as_json, timeout_s=timeout_s)
     if as_json:
         print(json.dumps(_told(job, ledger.readings.job(job), run=run)))
     else:
@@ -189,7 +217,7 @@ def _files(ledger: "Ledger", readings: "Sequence[Reading]") -> dict[str, int]:
     return files
 
 
-def _told(job: str, readings: "Sequence[Reading]", **more: Any) -> dict[str, Any]:
+def _told(job: str | None, readings: "Sequence[Reading]", **more: Any) -> dict[str, Any]:
     return {"job": job, **more, "readings": [asdict(reading) for reading in readings]}
 
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections.abc import Sequence
 
 import typer
 
@@ -16,13 +17,13 @@ logger = logging.getLogger(__name__)
 _UsageError: type = typer.BadParameter.__base__ or typer.BadParameter
 
 
-def run(app: typer.Typer) -> int:
-    """Run the command line; returns the exit code.
+def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code. Without `arguments`, with those of this process.
 
     0: done. 1: a fault. 2: wrong usage. 130: ended by Ctrl-C.
     """
     quiet()
-    code = _run(app)
+    code = _run(app, arguments)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -35,9 +36,9 @@ def run(app: typer.Typer) -> int:
 _INTERRUPTED = 130
 
 
-def _run(app: typer.Typer) -> int:
+def _run(app: typer.Typer, arguments: Sequence[str] | None) -> int:
     try:
-        return int(app(prog_name="apsdm", standalone_mode=False) or 0)
+        return int(app(arguments, prog_name="apsdm", standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
     except BrokenPipeError:

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,10 @@ from apsdm_bluesky.config import BeamlineConfig, load_config
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
-        "--config", "-c", help="beamline.yml; without it: the simulated beamline.", show_default=False
+        "--config",
+        "-c",
+        help="beamline.yml; default: $APSDM_CONFIG, else the simulated beamline.",
+        show_default=False,
     ),
 ]
 HomeOption = Annotated[
@@ -32,3 +36,8 @@ def configured(path: Path | None, home: Path | None, **changes: Any) -> Beamline
     if home is not None:
         changes["home"] = home
     return config.model_copy(update=changes)
+
+
+def job_metadata() -> dict[str, str]:
+    """What a result's start document tells of the workflow's job that this command is a stage of."""
+    return {"job": job} if (job := os.environ.get("APSDM_JOB")) else {}

@@ -1,21 +1,16 @@
-"""A run in the catalogue whose frames are reduced once more, and where the new result goes."""
+"""A run in the catalogue whose frames are reduced once more."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from pydantic import ValidationError
-from tiled.queries import Key
 
-from apsdm_bluesky.callbacks import CatalogWriter
 from apsdm_bluesky.config import BeamlineConfig, ReductionConfig, SimulationConfig, faults_of
-from apsdm_bluesky.errors import ConfigError, ReductionError
-from apsdm_bluesky.spool import Delivery, Spool
-from apsdm_bluesky.tiled_config import RunFrames, connect, server_key, server_uri
+from apsdm_bluesky.errors import ConfigError
+from apsdm_bluesky.tiled_config import RunFrames
 
-_DELIVERY_TIMEOUT_S = 60.0
-
-Document = tuple[str, dict[str, Any]]
+from ._catalogue import find_run, opened_catalogue, results_of
 
 
 class PastRun:
@@ -71,36 +66,6 @@ def past_run(config: BeamlineConfig, uid: str) -> Iterator[PastRun]:
     ServiceError
         The server does not answer.
     """
-    client = connect(server_uri(config), server_key(config))
-    try:
-        frames = RunFrames(_only_run(client, uid))
-        results = []
-        if "processed" in client:
-            mine = client["processed"].search(Key("start.raw_uid") == frames.start["uid"])
-            results = list(mine.sort(("start.time", 1)).values())
-        yield PastRun(frames, results)
-    finally:
-        client.context.http_client.close()
-
-
-def _only_run(client: Any, uid: str) -> Any:
-    try:
-        return client["raw"][uid]
-    except KeyError as error:
-        raise ReductionError(f"run {uid}: the catalogue has no such raw run") from error
-    except ValueError as error:
-        raise ReductionError(f"run {uid}: several runs begin so; give more of the uid") from error
-
-
-def publish(config: BeamlineConfig, documents: Sequence[Document]) -> bool:
-    """Put a result into the spool, and deliver it; False where the agent must do that later."""
-    session = Spool(config.folders.spool).open_session()
-    try:
-        delivery = Delivery(session, server_uri(config), server_key(config))
-        write = CatalogWriter(session, delivery)
-        for name, document in documents:
-            write(name, document)
-        delivery.start()
-        return delivery.close(_DELIVERY_TIMEOUT_S)
-    finally:
-        session.close()
+    with opened_catalogue(config) as client:
+        frames = RunFrames(find_run(client, uid))
+        yield PastRun(frames, results_of(client, str(frames.start["uid"])))

@@ -19,15 +19,16 @@ from apsdm_bluesky.errors import ConfigError, ReductionError, StorageError
 
 from ._bins import RINGS, CenterOption, Point, QMapOption, bins_of, point_of
 from ._logs import log_to_file
-from ._options import ConfigOption, HomeOption, JsonOption, configured
+from ._options import ConfigOption, HomeOption, JsonOption, configured, job_metadata
 
 if TYPE_CHECKING:
     from apsdm_bluesky.callbacks import SeriesAnalysis
     from apsdm_bluesky.formats import FrameSeries, Recording
     from apsdm_bluesky.model import AcquisitionLedger
 
+    from ._catalogue import Document
     from ._offline import Tell
-    from ._past_run import Document, PastRun
+    from ._past_run import PastRun
 
 # As much of a uid as finds a run.
 _UID = re.compile(r"[0-9a-f]{5,8}|[0-9a-f]{8}-[0-9a-f-]{0,27}")
@@ -152,6 +153,7 @@ def _analysis(job: _Job, documents: "list[Document]", stack: ExitStack) -> "Seri
         config=job.settings.reduction,
         workers=stack.enter_context(Threads(threads)),
         running=False,
+        metadata=job_metadata(),
     )
 
 
@@ -214,7 +216,7 @@ def _write(job: _Job, documents: "list[Document]", out: Path, *, published: bool
 
 
 def _publish(job: _Job, analysis: "SeriesAnalysis", documents: "list[Document]") -> str | None:
-    from ._past_run import publish
+    from ._catalogue import publish
 
     if not publish(job.settings, documents):
         print(

@@ -1,5 +1,6 @@
 """Reading `beamline.yml`, and its faults in words."""
 
+import os
 from pathlib import Path
 
 import yaml
@@ -11,13 +12,16 @@ from ._beamline import BeamlineConfig
 
 
 def load_config(path: Path | None = None) -> BeamlineConfig:
-    """Read `beamline.yml`; without a path, the simulated beamline.
+    """Read `beamline.yml`; without a path, the file that APSDM_CONFIG names, else the simulated beamline.
+
+    The agent names its own configuration so to the stages of workflows.
 
     Raises
     ------
     ConfigError
         The file cannot be read, is no YAML mapping, or has a key or value that is not allowed.
     """
+    path = path or (Path(named) if (named := os.environ.get("APSDM_CONFIG")) else None)
     if path is None:
         return BeamlineConfig()
     try:

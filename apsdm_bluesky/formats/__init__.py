@@ -1,5 +1,6 @@
 """Files in and out."""
 
+from ._boost_corr import write_for_boost_corr
 from ._corrupt import write_corrupt
 from ._event_store import EventStore
 from ._events import check_storable, storable
@@ -14,8 +15,9 @@ from ._recording import RECORDING_SUFFIX, RecordedMessage, Recording
 from ._recording_writer import RecordingWriter
 from ._series import ArraySeries, FrameSeries, frames_within
 from ._xpcs_file import write_xpcs, xpcs_bytes
+from ._xpcs_reader import XpcsArrays, read_xpcs
 from ._xpcs_record import Provenance, TwoTimeMaps, XpcsRecord
-from ._xpcs_run import RawRun, run_record, series_record
+from ._xpcs_run import RawRun, provenance_of, run_record, series_record
 
 __all__ = [
     "RECORDING_SUFFIX",
@@ -30,19 +32,23 @@ __all__ = [
     "Recording",
     "RecordingWriter",
     "TwoTimeMaps",
+    "XpcsArrays",
     "XpcsRecord",
     "check_storable",
     "frames_within",
     "open_frames",
     "open_replay",
+    "provenance_of",
     "read_frames",
     "read_mask",
     "read_poni",
     "read_qmap",
+    "read_xpcs",
     "run_record",
     "series_record",
     "storable",
     "write_corrupt",
+    "write_for_boost_corr",
     "write_qmap",
     "write_xpcs",
     "xpcs_bytes",

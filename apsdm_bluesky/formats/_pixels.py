@@ -179,7 +179,7 @@ class EventPixels:
     def _take_events(self, batch: EventBatch) -> NDArray[np.int64]:
         counts = np.diff(batch.offsets)
         if counts.max() > self._pixels:  # pixels named more than once, and no room for that
-            return np.array([self._take_frame(frame) for frame in _dense(batch, self._dtype)])
+            return np.array([self._take_frame(frame) for frame in dense_frames(batch, self._dtype)])
         self._put(batch.words[batch.offsets[0] : batch.offsets[-1]], packed=True)
         return counts
 
@@ -202,7 +202,7 @@ class EventPixels:
         self._chunk, self._filled = np.empty(_CHUNK_EVENTS, np.uint64), 0
 
 
-def _dense(batch: EventBatch, dtype: DTypeLike) -> Iterator[NDArray[Any]]:
+def dense_frames(batch: EventBatch, dtype: DTypeLike) -> Iterator[NDArray[Any]]:
     """The frames one by one, in the same memory."""
     frames = np.zeros((1, *batch.shape), dtype)
     for row in range(len(batch)):

@@ -1,14 +1,12 @@
 """XPCS results as one HDF5 file that NeXus tools and pyXpcsViewer open."""
 
-import contextlib
 import io
-import os
 from pathlib import Path
 
 import h5py
 
-from apsdm_bluesky.durable import sync
-from apsdm_bluesky.errors import FormatError, StorageError
+from apsdm_bluesky.durable import write_whole
+from apsdm_bluesky.errors import FormatError
 
 from ._xpcs_layout import fill
 from ._xpcs_record import XpcsRecord
@@ -27,26 +25,7 @@ def write_xpcs(path: Path, record: XpcsRecord, *, overwrite: bool = False) -> No
     StorageError
         A file of that name exists and `overwrite` is False, or it cannot be written.
     """
-    content = xpcs_bytes(record)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        sync(part)
-        if overwrite:
-            part.replace(path)
-        else:
-            os.link(part, path)  # refuses a name that is taken, whoever was first
-        sync(path.parent)
-    except FileExistsError as error:
-        raise StorageError(f"{path}: exists already; choose another name, or let it be replaced") from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise StorageError(
-            f"{path}: cannot be written ({reason}); choose another folder, or free space"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):  # the folder is none; told above
-            part.unlink(missing_ok=True)
+    write_whole(path, xpcs_bytes(record), overwrite=overwrite)
 
 
 def xpcs_bytes(record: XpcsRecord) -> bytes:

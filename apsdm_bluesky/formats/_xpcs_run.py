@@ -85,7 +85,7 @@ def run_record(start: Document, streams: Mapping[str, Stream], raw: RawRun | Non
     primary = _Data("primary", streams)
     qmap, center_known = _qmap(_Data("qmap", streams), start)
     return XpcsRecord(
-        provenance=_provenance(start, raw, streams.get("ledger", {})),
+        provenance=provenance_of(start, raw, streams.get("ledger", {})),
         qmap=qmap,
         center_known=center_known,
         frames=_whole("frames", primary["frames"]),
@@ -206,7 +206,8 @@ def _two_time(maps: _Data) -> TwoTimeMaps:
     return TwoTimeMaps(bins=maps["bins"], c2=maps["c2"], width=_whole("width", maps["width"]))
 
 
-def _provenance(start: Document, raw: RawRun | None, ledger: Stream) -> Provenance:
+def provenance_of(start: Document, raw: RawRun | None, ledger: Stream) -> Provenance:
+    """What the start document of an analysis run, the raw run and the ledger tell."""
     raw = raw or RawRun(start={})
     known = {**raw.start, **start}
     scan_id, uid = known.get("scan_id"), str(start.get("uid", ""))

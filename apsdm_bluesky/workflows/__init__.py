@@ -7,6 +7,7 @@ from ._dm_format import load_dm, parse_dm, read_dm, write_dm
 from ._folder import working_folder
 from ._outputs import MAX_OUTPUT, find_outputs, output_names
 from ._script import shell_list
+from ._shipped import shipped_workflows
 from ._stage_check import Fault
 from ._triggers import (
     NOTE,
@@ -59,6 +60,7 @@ __all__ = [
     "rules_to_note",
     "run_variables",
     "shell_list",
+    "shipped_workflows",
     "substitute",
     "why_not",
     "working_folder",

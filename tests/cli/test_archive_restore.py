@@ -86,6 +86,23 @@ def test_without_an_agent_the_request_is_kept(sample):
         wait_for(lambda: contents(sample.folders.raw) == before, 60, "the files")
 
 
+def test_only_where_it_is_needed_and_not_for_ever(sample):
+    for uid in (UID, "ffffffff"):  # held, and not known to the archive: no agent need run
+        assert json.loads(archive(sample, "restore", uid, "--if-needed", "--json").stdout)["job"] is None
+    with agent_process(sample.config):
+        ask(sample, lambda ledger: ledger.runs.apply(UID, ReleaseAsked(rule="a test"), actor="test"))
+        wait_for(lambda: entry(sample).local is LocalCopy.RELEASED, 60, "RELEASED")
+    asked = json.loads(archive(sample, "restore", UID, "--no-wait", "--json", check=False).stdout)
+    with agent_process(sample.config) as agent:
+        agent.send_signal(signal.SIGSTOP)
+        if entry(sample).local is LocalCopy.RESTORING:  # else the agent was faster than its signal
+            late = archive(sample, "restore", UID, "--if-needed", "--timeout", 0, check=False)
+            assert told(late) == f"job {asked['job']} takes longer than 0 s; the agent goes on with it"
+        agent.send_signal(signal.SIGCONT)
+        archive(sample, "restore", UID, "--if-needed")
+        assert entry(sample).local is LocalCopy.HELD
+
+
 def test_interrupted_the_agent_goes_on(sample):
     before = contents(sample.folders.raw)
     shutil.rmtree(sample.folders.raw)

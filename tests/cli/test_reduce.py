@@ -11,7 +11,7 @@ import pytest
 from event_model import compose_run
 
 from apsdm_bluesky.cli import app
-from apsdm_bluesky.cli._past_run import publish
+from apsdm_bluesky.cli._catalogue import publish
 from apsdm_bluesky.config import (
     BeamlineConfig,
     DetectorConfig,

@@ -96,7 +96,7 @@ def default_of(option):
 
 
 def test_every_command_is_documented():
-    headings = re.findall(r"^## apsdm ([a-z ]*[a-z])", pages()[COMMANDS], re.MULTILINE)
+    headings = re.findall(r"^## apsdm ([a-z -]*[a-z])", pages()[COMMANDS], re.MULTILINE)
     assert sorted(headings) == sorted(NAMED)
 
 
@@ -196,5 +196,5 @@ def test_the_start_document_of_a_result_is_documented(demo):
         start = dict(client["processed"][demo.told["processed_uid"]].metadata["start"])
     rows = table(section(DOCUMENTS, "## Result").partition("### ")[0])
     documented = {key for row in rows for key in code(row[0])}
-    optional = {"proposal", "esaf", "experiment"}
+    optional = {"proposal", "esaf", "experiment", "job"}
     assert documented - optional == set(start) - {"uid", "time"}

@@ -4,6 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import tiled_server
+from tests.shipped import job_store, shipped_config, shipped_run
+
+__all__ = ["job_store", "shipped_config", "shipped_run", "tiled_server"]
+
 HERE = Path(__file__).parent
 
 

@@ -5,8 +5,10 @@ import json
 import pytest
 
 from tests.commands import apsdm, beamline
+from tests.servers import tiled_server
+from tests.shipped import job_store, shipped_config, shipped_run
 
-__all__ = ["apsdm", "beamline"]
+__all__ = ["apsdm", "beamline", "job_store", "shipped_config", "shipped_run", "tiled_server"]
 
 
 @pytest.fixture(scope="session")
