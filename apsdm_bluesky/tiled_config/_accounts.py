@@ -161,6 +161,8 @@ async def _set_up(db: Any, provider: str, key: str) -> dict[str, Any]:
     role.scopes = _PERSON_SCOPES
     await _forget(db, await _all(db, Identity, Identity.provider.not_in([provider, _SERVICE[0]])))
     service = await _service(db)
+    if role not in service.roles:  # `admin` alone makes no keys, which Tiled's client needs to subscribe
+        service.roles.append(role)
     await _give_key(db, service, bytes.fromhex(key))
     return {
         "sub": service.uuid.hex,
