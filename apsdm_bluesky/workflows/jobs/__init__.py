@@ -5,9 +5,10 @@ from ._definitions import Definitions
 from ._driver import Driver
 from ._job import ENDED, Attempt, Job, StageEntry, State
 from ._loop import JobLoop
+from ._reader import HistoryEntry, JobFilter
 from ._requests import TriggerRequests
 from ._retention import Retention
-from ._store import HistoryEntry, JobFilter, JobStore, StaleError
+from ._store import JobStore, StaleError
 from ._workflows import JobTable, Workflows, has_ended_well
 
 __all__ = [

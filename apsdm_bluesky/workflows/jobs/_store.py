@@ -2,69 +2,31 @@
 
 import dataclasses
 import time
-import uuid
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from apsdm_bluesky.database import Database
 from apsdm_bluesky.errors import WorkflowError
 from apsdm_bluesky.workflows._definition import Variable, Workflow
 from apsdm_bluesky.workflows.executors import Blame
 
-from ._arguments import job_values
 from ._changes import log_event, save_attempts, save_stage
-from ._definitions import Definitions
 from ._events import Cancelled, Event, StageFailed
 from ._job import ENDED, Attempt, Job, StageEntry, State
 from ._machine import apply
-from ._rows import attempt_of, job_of, stage_of, values_of
-from ._tables import TABLES, attempts, jobs, stages, transitions
-
-_LAST = "\U0010ffff"  # no character comes after it
-_UNFINISHED = tuple(state for state in State if state not in ENDED)
+from ._new_job import inherited_stages, job_values, new_job
+from ._reader import JobReader
+from ._rows import values_of
+from ._tables import attempts, jobs, stages, transitions
 
 
 class StaleError(Exception):
     """Somebody else changed the job in the meantime: look at it anew."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobFilter:
-    """Which jobs are listed; what is None or empty does not restrict.
-
-    Parameters
-    ----------
-    limit, skip
-        So many at most, the latest first, after so many.
-    """
-
-    owner: str | None = None
-    states: Sequence[State] = ()
-    workflow: str | None = None
-    run: str | None = None
-    parent: str | None = None
-    limit: int | None = 100
-    skip: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry:
-    """One line of a job's history; `told` is what was told with the event."""
-
-    time: float
-    event: str
-    state: State
-    stage: int
-    told: str
-    actor: str
-
-
-class JobStore:
+class JobStore(JobReader):
     """Jobs and the workflows that they run. Any process may read and submit; one agent a station drives them.
 
     Every method raises `StorageError` where the database cannot be read or written, `ServiceError` where its
@@ -80,19 +42,6 @@ class JobStore:
     definitions
         The workflows.
     """
-
-    def __init__(self, folder: Path, url: str | None = None) -> None:
-        self._root = folder
-        self._database = Database(folder, TABLES, url)
-        self.definitions = Definitions(self._database)
-
-    def close(self) -> None:
-        """Close the database."""
-        self._database.close()
-
-    def folder(self, job: str) -> Path:
-        """Where a job's files lie; it need not exist."""
-        return self._root / job
 
     def submit(
         self,
@@ -124,18 +73,7 @@ class JobStore:
         WorkflowError
             An argument is missing, not known, or cannot be used.
         """
-        job = Job(
-            id=uuid.uuid4().hex,
-            owner=owner,
-            workflow_owner=workflow.owner,
-            workflow=workflow.name,
-            version=workflow.version,
-            stages=tuple(stage.name for stage in workflow.stages),
-            arguments=job_values(workflow, arguments),
-            run=run,
-            rule=rule,
-            created=time.time(),
-        )
+        job = new_job(workflow, job_values(workflow, arguments), owner=owner, run=run, rule=rule)
         return self._insert(job, [], actor=actor or owner)
 
     def refuse(
@@ -163,18 +101,7 @@ class JobStore:
         -------
         The job; None where the rule has started one for that run already.
         """
-        job = Job(
-            id=uuid.uuid4().hex,
-            owner=workflow.owner or actor,
-            workflow_owner=workflow.owner,
-            workflow=workflow.name,
-            version=workflow.version,
-            stages=tuple(stage.name for stage in workflow.stages),
-            arguments=arguments,
-            run=run,
-            rule=rule,
-            created=time.time(),
-        )
+        job = new_job(workflow, arguments, owner=workflow.owner or actor, run=run, rule=rule)
         failure = StageFailed(at=job.created, reason=reason, blame=Blame.COMMAND)
         return self._insert(apply(job, failure), [], actor=actor, event=failure)
 
@@ -204,78 +131,18 @@ class JobStore:
         WorkflowError
             The parent has not ended, did not come that far, or an argument cannot be used.
         """
-        inherited = self._inherited(parent, workflow, first)
-        found = {name: value for entry in inherited for name, value in entry.outputs.items()}
-        job = Job(
-            id=uuid.uuid4().hex,
-            owner=owner,
-            workflow_owner=workflow.owner,
-            workflow=workflow.name,
-            version=workflow.version,
-            stages=tuple(stage.name for stage in workflow.stages),
-            arguments=job_values(workflow, {**parent.arguments, **arguments}),
-            run=parent.run,
+        inherited = inherited_stages(parent, self.stages(parent), workflow, first)
+        values = job_values(workflow, {**parent.arguments, **arguments})
+        job = dataclasses.replace(
+            new_job(workflow, values, owner=owner, run=parent.run),
             parent=parent.id,
             first=len(inherited),
             stage=len(inherited),
             ran=any(entry.state is State.DONE for entry in inherited),
-            variables=found,
-            created=time.time(),
+            variables={name: value for entry in inherited for name, value in entry.outputs.items()},
         )
         self._insert(job, inherited, actor=owner)
         return job
-
-    def get(self, uid: str) -> Job:
-        """The job whose id begins with `uid`.
-
-        Raises
-        ------
-        WorkflowError
-            There is none, or more than one.
-        """
-        query = sa.select(jobs).where(jobs.c.id >= uid, jobs.c.id < f"{uid}{_LAST}").limit(2)
-        with self._database.read() as connection:
-            found = [job_of(row) for row in connection.execute(query)]
-        if not uid or not found:
-            raise WorkflowError(f"job {uid!r} is not known; see 'apsdm job ls'")
-        if len(found) > 1:
-            raise WorkflowError(f"job {uid!r}: more than one begins so; write more of its id")
-        return found[0]
-
-    def list(self, wanted: JobFilter = JobFilter()) -> Sequence[Job]:
-        """The jobs of all stations that fit, the latest first."""
-        query = sa.select(jobs).order_by(jobs.c.created.desc(), jobs.c.id)
-        for name in ("owner", "workflow", "run", "parent"):
-            if (value := getattr(wanted, name)) is not None:
-                query = query.where(jobs.c[name] == value)
-        if wanted.states:
-            query = query.where(jobs.c.state.in_(wanted.states))
-        with self._database.read() as connection:
-            found = connection.execute(query.limit(wanted.limit).offset(wanted.skip))
-            return [job_of(row) for row in found]
-
-    def stages(self, job: Job) -> "Sequence[StageEntry]":
-        """What became of each stage; those that the job has not come to are pending."""
-        query = sa.select(stages).where(stages.c.job == job.id)
-        with self._database.read() as connection:
-            entries = [stage_of(row) for row in connection.execute(query)]
-        known = {entry.index: entry for entry in entries}
-        return [known.get(i, StageEntry(index=i, name=name)) for i, name in enumerate(job.stages)]
-
-    def attempts(self, job: str, stage: int | None = None) -> "Sequence[Attempt]":
-        """The processes of a job, or of one of its stages, in the order in which they were prepared."""
-        query = sa.select(attempts).where(attempts.c.job == job)
-        if stage is not None:
-            query = query.where(attempts.c.stage == stage)
-        with self._database.read() as connection:
-            found = connection.execute(query.order_by(attempts.c.stage, attempts.c.number))
-            return [attempt_of(row) for row in found]
-
-    def history(self, job: str) -> "Sequence[HistoryEntry]":
-        """What happened to a job, in order."""
-        query = sa.select(transitions).where(transitions.c.job == job).order_by(transitions.c.id)
-        with self._database.read() as connection:
-            return [_line(row) for row in connection.execute(query)]
 
     def cancel(self, uid: str, *, actor: str) -> Job:
         """Have a job end, with all its processes; one that has ended is refused.
@@ -311,20 +178,6 @@ class JobStore:
             if connection.execute(sa.update(jobs).where(*same).values(pinned=pinned)).rowcount != 1:
                 raise WorkflowError(f"job {job.id} is being removed for its age: it is too late to pin it")
         return dataclasses.replace(job, pinned=pinned)
-
-    def unfinished(self) -> "Sequence[tuple[str, State, float | None, int]]":
-        """Id, state, wake and revision of the station's jobs that have not ended, the oldest first."""
-        query = sa.select(jobs.c.id, jobs.c.state, jobs.c.wake, jobs.c.revision)
-        query = query.where(jobs.c.state.in_(_UNFINISHED), jobs.c.station == self._database.station)
-        with self._database.read() as connection:
-            rows = connection.execute(query.order_by(jobs.c.created)).all()
-        return [(row.id, State(row.state), row.wake, row.revision) for row in rows]
-
-    def counts(self) -> Mapping[State, int]:
-        """How many jobs are in each state."""
-        query = sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)
-        with self._database.read() as connection:
-            return {State(state): number for state, number in connection.execute(query)}
 
     def save(
         self,
@@ -369,24 +222,6 @@ class JobStore:
                 connection.execute(sa.delete(table).where(table.c.job == job.id))
             connection.execute(sa.delete(jobs).where(jobs.c.id == job.id))
 
-    def old(self, *, before: float, keep: int) -> "Sequence[Job]":
-        """Jobs of the station that ended, not pinned: before a time, or beyond the `keep` latest."""
-        query = sa.select(jobs).where(
-            jobs.c.state.in_(ENDED), jobs.c.pinned.is_(False), jobs.c.station == self._database.station
-        )
-        newest = query.order_by(jobs.c.created.desc())
-        with self._database.read() as connection:
-            aged = connection.execute(query.where(jobs.c.ended < before)).all()
-            many = connection.execute(newest.offset(keep).limit(1_000_000)).all()
-        found = {row.id: job_of(row) for row in [*aged, *many]}
-        return list(found.values())
-
-    def parents(self, ids: Collection[str]) -> set[str]:
-        """Which of these jobs are what a job that has not ended takes its results from."""
-        query = sa.select(jobs.c.parent).where(jobs.c.state.in_(_UNFINISHED), jobs.c.parent.in_(ids))
-        with self._database.read() as connection:
-            return {parent for parent in connection.execute(query).scalars() if parent is not None}
-
     def _insert(
         self, job: Job, inherited: "Sequence[StageEntry]", *, actor: str, event: Event | None = None
     ) -> Job | None:
@@ -402,30 +237,3 @@ class JobStore:
                 raise
             return None
         return job
-
-    def _inherited(self, parent: Job, workflow: Workflow, first: str | None) -> "Sequence[StageEntry]":
-        if parent.state not in ENDED:
-            raise WorkflowError(f"job {parent.id} is {parent.state}: wait until it has ended, or cancel it")
-        if first is None:
-            return []
-        names = [stage.name for stage in workflow.stages]
-        if first not in names:
-            raise WorkflowError(f"stage {first!r} is not in {workflow.name}: it has {', '.join(names)}")
-        before = self.stages(parent)[: names.index(first)]
-        if [entry.name for entry in before] != names[: len(before)]:
-            raise WorkflowError(f"the stages before {first!r} are not those of job {parent.id}: start anew")
-        undone = [entry.name for entry in before if entry.state not in (State.DONE, State.SKIPPED)]
-        if undone:
-            raise WorkflowError(f"stage {undone[0]!r} of job {parent.id} is not done: begin there, or before")
-        return [dataclasses.replace(entry, inherited=entry.inherited or parent.id) for entry in before]
-
-
-def _line(row: sa.Row[Any]) -> HistoryEntry:
-    return HistoryEntry(
-        time=row.time,
-        event=row.event,
-        state=State(row.state),
-        stage=row.stage,
-        told=row.told,
-        actor=row.actor,
-    )

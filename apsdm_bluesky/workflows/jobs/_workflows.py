@@ -11,7 +11,8 @@ from apsdm_bluesky.workflows._definition import Variable, Workflow
 
 from ._definitions import Definitions
 from ._job import ENDED, Job, State
-from ._store import JobFilter, JobStore
+from ._reader import JobFilter
+from ._store import JobStore
 
 _POLL_S = 0.2
 _SHOWN = 10

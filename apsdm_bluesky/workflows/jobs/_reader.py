@@ -1,0 +1,162 @@
+"""Jobs as they stand: what any process may ask."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from apsdm_bluesky.database import Database
+from apsdm_bluesky.errors import WorkflowError
+
+from ._definitions import Definitions
+from ._job import ENDED, Attempt, Job, StageEntry, State
+from ._rows import attempt_of, job_of, stage_of
+from ._tables import TABLES, attempts, jobs, stages, transitions
+
+_LAST = "\U0010ffff"  # no character comes after it
+_UNFINISHED = tuple(state for state in State if state not in ENDED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs are listed; what is None or empty does not restrict.
+
+    Parameters
+    ----------
+    limit, skip
+        So many at most, the latest first, after so many.
+    """
+
+    owner: str | None = None
+    states: Sequence[State] = ()
+    workflow: str | None = None
+    run: str | None = None
+    parent: str | None = None
+    limit: int | None = 100
+    skip: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One line of a job's history; `told` is what was told with the event."""
+
+    time: float
+    event: str
+    state: State
+    stage: int
+    told: str
+    actor: str
+
+
+class JobReader:
+    """What is known of jobs and workflows; see `JobStore`."""
+
+    def __init__(self, folder: Path, url: str | None = None) -> None:
+        self._root = folder
+        self._database = Database(folder, TABLES, url)
+        self.definitions = Definitions(self._database)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    def folder(self, job: str) -> Path:
+        """Where a job's files lie; it need not exist."""
+        return self._root / job
+
+    def get(self, uid: str) -> Job:
+        """The job whose id begins with `uid`.
+
+        Raises
+        ------
+        WorkflowError
+            There is none, or more than one.
+        """
+        query = sa.select(jobs).where(jobs.c.id >= uid, jobs.c.id < f"{uid}{_LAST}").limit(2)
+        with self._database.read() as connection:
+            found = [job_of(row) for row in connection.execute(query)]
+        if not uid or not found:
+            raise WorkflowError(f"job {uid!r} is not known; see 'apsdm job ls'")
+        if len(found) > 1:
+            raise WorkflowError(f"job {uid!r}: more than one begins so; write more of its id")
+        return found[0]
+
+    def list(self, wanted: JobFilter = JobFilter()) -> Sequence[Job]:
+        """The jobs of all stations that fit, the latest first."""
+        query = sa.select(jobs).order_by(jobs.c.created.desc(), jobs.c.id)
+        for name in ("owner", "workflow", "run", "parent"):
+            if (value := getattr(wanted, name)) is not None:
+                query = query.where(jobs.c[name] == value)
+        if wanted.states:
+            query = query.where(jobs.c.state.in_(wanted.states))
+        with self._database.read() as connection:
+            found = connection.execute(query.limit(wanted.limit).offset(wanted.skip))
+            return [job_of(row) for row in found]
+
+    def stages(self, job: Job) -> "Sequence[StageEntry]":
+        """What became of each stage; those that the job has not come to are pending."""
+        query = sa.select(stages).where(stages.c.job == job.id)
+        with self._database.read() as connection:
+            entries = [stage_of(row) for row in connection.execute(query)]
+        known = {entry.index: entry for entry in entries}
+        return [known.get(i, StageEntry(index=i, name=name)) for i, name in enumerate(job.stages)]
+
+    def attempts(self, job: str, stage: int | None = None) -> "Sequence[Attempt]":
+        """The processes of a job, or of one of its stages, in the order in which they were prepared."""
+        query = sa.select(attempts).where(attempts.c.job == job)
+        if stage is not None:
+            query = query.where(attempts.c.stage == stage)
+        with self._database.read() as connection:
+            found = connection.execute(query.order_by(attempts.c.stage, attempts.c.number))
+            return [attempt_of(row) for row in found]
+
+    def history(self, job: str) -> "Sequence[HistoryEntry]":
+        """What happened to a job, in order."""
+        query = sa.select(transitions).where(transitions.c.job == job).order_by(transitions.c.id)
+        with self._database.read() as connection:
+            return [_line(row) for row in connection.execute(query)]
+
+    def unfinished(self) -> "Sequence[tuple[str, State, float | None, int]]":
+        """Id, state, wake and revision of the station's jobs that have not ended, the oldest first."""
+        query = sa.select(jobs.c.id, jobs.c.state, jobs.c.wake, jobs.c.revision)
+        query = query.where(jobs.c.state.in_(_UNFINISHED), jobs.c.station == self._database.station)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(jobs.c.created)).all()
+        return [(row.id, State(row.state), row.wake, row.revision) for row in rows]
+
+    def counts(self) -> Mapping[State, int]:
+        """How many jobs are in each state."""
+        query = sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)
+        with self._database.read() as connection:
+            return {State(state): number for state, number in connection.execute(query)}
+
+    def old(self, *, before: float, keep: int) -> "Sequence[Job]":
+        """Jobs of the station that ended, not pinned: before a time, or beyond the `keep` latest."""
+        query = sa.select(jobs).where(
+            jobs.c.state.in_(ENDED), jobs.c.pinned.is_(False), jobs.c.station == self._database.station
+        )
+        newest = query.order_by(jobs.c.created.desc())
+        with self._database.read() as connection:
+            aged = connection.execute(query.where(jobs.c.ended < before)).all()
+            many = connection.execute(newest.offset(keep).limit(1_000_000)).all()
+        found = {row.id: job_of(row) for row in [*aged, *many]}
+        return list(found.values())
+
+    def parents(self, ids: Collection[str]) -> set[str]:
+        """Which of these jobs are what a job that has not ended takes its results from."""
+        query = sa.select(jobs.c.parent).where(jobs.c.state.in_(_UNFINISHED), jobs.c.parent.in_(ids))
+        with self._database.read() as connection:
+            return {parent for parent in connection.execute(query).scalars() if parent is not None}
+
+
+def _line(row: sa.Row[Any]) -> HistoryEntry:
+    return HistoryEntry(
+        time=row.time,
+        event=row.event,
+        state=State(row.state),
+        stage=row.stage,
+        told=row.told,
+        actor=row.actor,
+    )
