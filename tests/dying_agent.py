@@ -1,6 +1,6 @@
 """Runs the agent on a state folder again and again, killed (as by kill -9) one durable step later each time.
 
-``python dying_agent.py HOME TEMPLATE``. Prints a line of JSON each time, after a second agent has finished
+``python -m tests.dying_agent HOME TEMPLATE``. Prints a line of JSON each time, after a second agent has done
 the work: what the ledger, the tape and the state folder hold. The folder is then put back to what it was.
 Ends when an agent was not killed. Everything is imported once; each agent is a fork.
 """
@@ -11,7 +11,8 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,37 +21,33 @@ from apsdm_bluesky.archive import Ledger, State
 from apsdm_bluesky.archive._reading_table import ReadingTable
 from apsdm_bluesky.archive._runs import RunTable
 from apsdm_bluesky.config import BeamlineConfig
+from apsdm_bluesky.workflows.jobs import JobStore
+from tests.dying import die_at
 
 DEADLINE_S = 30.0
 
 
-def die_at(step: int) -> None:
-    """Kill this process when it is about to do its n-th durable step."""
-    count = 0
+STEPS = (
+    (os, ("fsync", "replace", "rename", "link", "mkdir", "unlink", "rmdir")),
+    (Ledger, ("apply", "plan")),
+    (RunTable, ("add", "apply")),
+    (ReadingTable, ("apply",)),
+)
 
-    def dying(function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*args, **kwargs)
 
-        return wrapper
-
-    for name in ("fsync", "replace", "rename", "link", "mkdir", "unlink", "rmdir"):
-        setattr(os, name, dying(getattr(os, name)))
-    Ledger.apply = dying(Ledger.apply)  # type: ignore[method-assign]
-    Ledger.plan = dying(Ledger.plan)  # type: ignore[method-assign]
-    RunTable.add = dying(RunTable.add)  # type: ignore[method-assign]
-    ReadingTable.apply = dying(ReadingTable.apply)  # type: ignore[method-assign]
-    RunTable.apply = dying(RunTable.apply)  # type: ignore[method-assign]
+@contextmanager
+def no_jobs(config: BeamlineConfig, **_: str) -> Iterator[JobStore]:
+    """In place of the thread that runs workflows: `tests.workflows.jobs.dying_jobs` kills that one."""
+    store = JobStore(config.folders.jobs)
+    yield store
+    store.close()
 
 
 def work(home: Path, step: int) -> None:
     """An agent that ends when all is verified."""
+    agent._agent.jobs_thread = no_jobs
     if step:
-        die_at(step)
+        die_at(step, *STEPS)
     stop = threading.Event()
     config = BeamlineConfig(home=home, name="test")
 

@@ -17,13 +17,14 @@ from apsdm_bluesky import agent
 from apsdm_bluesky.archive import Ledger
 from apsdm_bluesky.config import BeamlineConfig
 from tests.archive.reading import contents
-from tests.dying_agent import die_at, in_fork
+from tests.dying import die_at
+from tests.dying_agent import STEPS, in_fork
 
 
 def work(home: Path, step: int) -> None:
     """An agent that ends when everything has ended and is tidied up."""
     if step:
-        die_at(step)
+        die_at(step, *STEPS)
     stop = threading.Event()
     config = BeamlineConfig(home=home, name="test")
 

@@ -6,45 +6,22 @@ Ends when the first was not killed. Everything is imported once; each process is
 """
 
 import json
-import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from apsdm_bluesky.spool import RunFile, Spool
 from apsdm_bluesky.workflows.jobs import JobStore, TriggerRequests
+from tests.dying import die_at
 from tests.dying_agent import in_fork
 
-
-def die_at(step: int) -> None:
-    count = 0
-
-    def reached() -> None:
-        nonlocal count
-        count += 1
-        if count == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def dying(function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            reached()
-            result = function(*args, **kwargs)
-            reached()
-            return result
-
-        return wrapper
-
-    JobStore.submit = dying(JobStore.submit)  # type: ignore[method-assign]
-    JobStore.refuse = dying(JobStore.refuse)  # type: ignore[method-assign]
-    RunFile.mark_triggered = dying(RunFile.mark_triggered)  # type: ignore[method-assign]
+STEPS = ((JobStore, ("submit", "refuse")), (RunFile, ("mark_triggered",)))
 
 
 def work(home: Path, step: int) -> None:
     if step:
-        die_at(step)
+        die_at(step, *STEPS, after=True)
     store = JobStore(home / "jobs")
     TriggerRequests(Spool(home / "spool"), store, actor="agent").reconcile()
     store.close()

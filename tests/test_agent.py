@@ -62,8 +62,8 @@ def test_archives_what_was_there_before_and_what_comes(sample):
 def test_killed_at_every_durable_step_ends_with_one_bundle_one_task_one_record(sample, tmp_path):
     sample.take("raw")
     sample.session.close()
-    script = [sys.executable, HERE / "dying_agent.py", sample.folders.root, tmp_path / "template"]
-    run = subprocess.run(script, capture_output=True, text=True, timeout=240)
+    script = [sys.executable, "-m", "tests.dying_agent", sample.folders.root, tmp_path / "template"]
+    run = subprocess.run(script, capture_output=True, text=True, timeout=240, cwd=HERE.parent)
     assert run.returncode == 0, run.stderr
     outcomes = [json.loads(line) for line in run.stdout.splitlines()]
     digests = set()

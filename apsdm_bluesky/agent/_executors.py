@@ -54,6 +54,8 @@ def _environment(more: Collection[str]) -> dict[str, str]:
 def _kept_config(config: BeamlineConfig) -> Path:
     """A file with the agent's configuration: stages that are commands of ours find their beamline by it."""
     path = config.folders.jobs / ".beamline.yml"
+    for left in path.parent.glob(f".{path.name}.*.part"):  # of an agent that was killed
+        left.unlink()
     own = config.model_copy(update={"home": config.folders.root})
     write_whole(path, own.model_dump_json().encode(), mode=0o600, overwrite=True)  # JSON is YAML
     return path

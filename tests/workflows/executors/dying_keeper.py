@@ -7,30 +7,12 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from apsdm_bluesky.workflows.executors._warden import _records, _tree
 from apsdm_bluesky.workflows.executors._warden._keeper import HEARD, Keeper
 from apsdm_bluesky.workflows.executors._warden._messages import Order, Settings
-
-
-def die_at(step: int) -> None:
-    count = 0
-
-    def dying(function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*args, **kwargs)
-
-        return wrapper
-
-    for name in ("fsync", "replace", "open", "close", "wait4"):
-        setattr(os, name, dying(getattr(os, name)))
+from tests.dying import die_at
 
 
 def keep(order: Order, settings: Settings, step: int) -> int:
@@ -39,7 +21,7 @@ def keep(order: Order, settings: Settings, step: int) -> int:
     pid = os.fork()
     if pid == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        die_at(step)
+        die_at(step, (os, ("fsync", "replace", "open", "close", "wait4")))
         Keeper(order, settings).run(parent)
         os._exit(0)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

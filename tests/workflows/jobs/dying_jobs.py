@@ -17,38 +17,23 @@ from typing import Any
 from apsdm_bluesky.agent import jobs_thread
 from apsdm_bluesky.workflows.executors import LocalProcesses
 from apsdm_bluesky.workflows.jobs import ENDED, JobStore
+from tests.dying import die_at
 from tests.workflows.jobs.samples import Bench, shell, workflow
 
 DEADLINE_S = 60.0
+STEPS = (
+    (os, ("fsync", "rename", "mkdir")),
+    (JobStore, ("save",)),
+    (LocalProcesses, ("start", "look")),
+)
 # It notes each time that it runs, and leaves a child that would outlive it.
 COMMAND = "echo $id-$stage >> $log; setsid sleep 1000 & echo result > file; echo made=$stage"
-
-
-def die_at(step: int) -> None:
-    """Kill this process when it is about to do its n-th durable step."""
-    count = 0
-
-    def dying(function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*args, **kwargs)
-
-        return wrapper
-
-    for name in ("fsync", "rename", "mkdir"):
-        setattr(os, name, dying(getattr(os, name)))
-    JobStore.save = dying(JobStore.save)  # type: ignore[method-assign]
-    for name in ("start", "look"):
-        setattr(LocalProcesses, name, dying(getattr(LocalProcesses, name)))
 
 
 def work(home: Path, step: int) -> None:
     """An agent that ends when the job has."""
     if step:
-        die_at(step)
+        die_at(step, *STEPS)
     bench = Bench(home)
     deadline = time.monotonic() + DEADLINE_S
     with jobs_thread(bench.config, actor="agent"):
