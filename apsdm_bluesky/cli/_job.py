@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apsdm_bluesky.errors import ApsdmError, WorkflowError
+from apsdm_bluesky.texts import shortened, time_text
 
 from ._archive import person
 from ._job_store import (
@@ -20,9 +21,7 @@ from ._job_store import (
     find_workflow,
     opened_jobs,
     print_table,
-    shortened,
     stage_text,
-    time_text,
     values_of,
     warn_where_nobody_works,
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apsdm_bluesky.errors import WorkflowError
+from apsdm_bluesky.texts import plain
 from apsdm_bluesky.workflows._definition import Variable, Workflow
 
 from ._definitions import Definitions
@@ -160,8 +161,8 @@ def has_ended_well(job: Job) -> bool:
         It has ended otherwise.
     """
     if job.state in (State.FAILED, State.ABORTED):
-        told = f"{_SAID[job.state]}: {_plain(job.reason) or 'no reason is told'}"
-        raise WorkflowError(f"job {job.id} ({_plain(job.workflow)}) {told}; see 'apsdm job show {job.id}'")
+        told = f"{_SAID[job.state]}: {plain(job.reason) or 'no reason is told'}"
+        raise WorkflowError(f"job {job.id} ({plain(job.workflow)}) {told}; see 'apsdm job show {job.id}'")
     return job.state in ENDED
 
 
@@ -179,10 +180,5 @@ def _row(job: Job) -> tuple[str, ...]:
         job.reason,
     )
     return tuple(
-        cut if len(cut := _plain(cell)) <= _LONGEST else f"{cut[: _LONGEST - 3]}..." for cell in cells
+        cut if len(cut := plain(cell)) <= _LONGEST else f"{cut[: _LONGEST - 3]}..." for cell in cells
     )
-
-
-def _plain(text: str) -> str:
-    """A text from outside that cannot steer a terminal: one line."""
-    return "".join(character if character.isprintable() else " " for character in text)
