@@ -145,9 +145,7 @@ def resubmit(
     settings, values = configured(config, home), values_of(arguments)
     with opened_jobs(settings) as store:
         parent = store.get(job)
-        found = store.definitions.get(
-            parent.workflow, owner=parent.workflow_owner, version=None if latest else parent.version
-        )
+        found = store.workflow_of(parent, latest=latest)
         again = store.resubmit(parent, found, first=first, arguments=values, owner=account())
         warn_where_nobody_works(settings, store)
     print(json.dumps({"job": asdict(again)}) if as_json else again.id)

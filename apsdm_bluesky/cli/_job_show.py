@@ -14,7 +14,7 @@ from ._options import ConfigOption, HomeOption, JsonOption, configured
 
 if TYPE_CHECKING:
     from apsdm_bluesky.workflows import Variable
-    from apsdm_bluesky.workflows.jobs import Attempt, Job, JobReport
+    from apsdm_bluesky.workflows.jobs import Attempt, JobReport
 
 _PROCESSES = 4  # of a stage, on one screen
 _LINES = 10  # of what a failed process printed
@@ -94,17 +94,9 @@ def _why(found: "JobReport") -> Iterator[tuple[str, str]]:
     yield "why" if job.state in ENDED else "waits", job.reason
     yield "fault", found.fault
     if found.can_be_mended:
+        how = " (--latest, NAME=VALUE)" if job.blame == "command" else ""
         command = f"apsdm job resubmit {job.id[:8]} --from {shlex.quote(job.stage_name)}"
-        yield "next", f"{_remedy(job)}{command}"
-
-
-def _remedy(job: "Job") -> str:
-    """What comes before it is run again; a corrected workflow or argument goes with it."""
-    from apsdm_bluesky.workflows.executors import Blame
-
-    if job.blame is None:
-        return ""
-    return "correct it (--latest, NAME=VALUE), then " if job.blame is Blame.COMMAND else "mend that, then "
+        yield "next", f"{found.remedy}{how}, then {command}" if found.remedy else command
 
 
 def _origin(found: "JobReport") -> Iterator[tuple[str, str]]:

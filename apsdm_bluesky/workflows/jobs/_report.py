@@ -62,6 +62,13 @@ class JobReport:
         return self.job.state in (State.FAILED, State.ABORTED)
 
     @property
+    def remedy(self) -> str:
+        """What comes before it is run again; empty where nothing does."""
+        if self.job.blame is None:
+            return ""
+        return "correct it" if self.job.blame is Blame.COMMAND else "mend that"
+
+    @property
     def actors(self) -> Sequence[str]:
         """Who submitted it."""
         return [line.actor for line in self.history if line.event == "Submitted"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from apsdm_bluesky.errors import WorkflowError
 from apsdm_bluesky.texts import plain
-from apsdm_bluesky.workflows._definition import Variable, Workflow
+from apsdm_bluesky.workflows._definition import Variable
 
 from ._definitions import Definitions
 from ._job import ENDED, Job, State
@@ -111,7 +111,7 @@ class Workflows:
         """
         parent = self.job(uid)
         return self._store.resubmit(
-            parent, self._workflow_of(parent), first=first, arguments=arguments, owner=self._owner
+            parent, self._store.workflow_of(parent), first=first, arguments=arguments, owner=self._owner
         ).id
 
     def __repr__(self) -> str:
@@ -119,11 +119,6 @@ class Workflows:
 
     def _repr_html_(self) -> str:
         return self.jobs(limit=_SHOWN)._repr_html_()
-
-    def _workflow_of(self, job: Job) -> Workflow:
-        """What it ran; the last version where none was known when a rule asked for it."""
-        owner, version = job.workflow_owner or None, job.version or None
-        return self.definitions.get(job.workflow, owner=owner, version=version)
 
 
 @dataclass(frozen=True, slots=True)
