@@ -40,8 +40,8 @@ def pushed(request: Request, look: Look) -> StreamingResponse:
 
 
 async def _events(request: Request, look: Look) -> AsyncIterator[str]:
-    began = said = time.monotonic()
-    over = False
+    began = time.monotonic()
+    said, over = float("-inf"), False  # the first line comes at once: with it the answer begins
     while not over and not request.app.state.leaving.is_set() and time.monotonic() - began < _LIFE_S:
         news, over = await run_in_threadpool(_checked, look)
         if not news and time.monotonic() - said > _QUIET_S:

@@ -78,8 +78,8 @@ def format_value(value: Variable) -> str:
         return value
     data = list(value) if isinstance(value, tuple) else value
     style = '"' if isinstance(value, str) else None
-    how = {"default_flow_style": True, "default_style": style, "allow_unicode": True, "width": _ONE_LINE}
-    text = cast("str", yaml.dump(data, Dumper=_Dumper, **how))
+    how: dict[str, Any] = {"default_flow_style": True, "default_style": style, "width": _ONE_LINE}
+    text = cast("str", yaml.dump(data, Dumper=_Dumper, allow_unicode=True, **how))
     return text.removesuffix("\n...\n").strip()
 
 
