@@ -76,7 +76,7 @@ _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 _number = st.floats(allow_nan=False, allow_infinity=False)
 values = st.one_of(_text, st.booleans(), st.integers(-(10**17), 10**17), _number)
 json_values = st.recursive(
-    st.one_of(st.none(), _value),
+    st.one_of(st.none(), values),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_text, inner, max_size=3)),
     max_leaves=6,
 )

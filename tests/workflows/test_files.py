@@ -13,6 +13,7 @@ from apsdm_bluesky.workflows import (
     Retries,
     Stage,
     Workflow,
+    format_value,
     format_workflow,
     load_workflow,
     parse_value,
