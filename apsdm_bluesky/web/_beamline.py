@@ -10,11 +10,11 @@ from apsdm_bluesky.config import BeamlineConfig
 from apsdm_bluesky.errors import WorkflowError
 from apsdm_bluesky.tiled_config import Person
 from apsdm_bluesky.workflows import Workflow
-from apsdm_bluesky.workflows.jobs import Job, JobStore
+from apsdm_bluesky.workflows.jobs import Attempt, Job, JobStore
 
 from ._filters import text_of
 
-_JOB_ID = re.compile(r"[0-9a-f]{32}")
+_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Beamline:
@@ -53,12 +53,22 @@ class Beamline:
     def job(self, uid: str, person: Person) -> Job:
         """A job that this person may see; as far as others are concerned there is none: 404."""
         try:
-            found = self.store.get(uid) if _JOB_ID.fullmatch(uid) else None
+            found = self.store.get(uid) if _ID.fullmatch(uid) else None
         except WorkflowError:
             found = None
         if found is None or not sees(person, found):
             raise HTTPException(404, "There is no such job, or it is somebody else's.")
         return found
+
+    def process(self, job: Job, uid: str) -> Attempt:
+        """A process of a job; 404 where there is none."""
+        missing = HTTPException(404, "This job has no such process.")
+        if not _ID.fullmatch(uid):
+            raise missing
+        try:
+            return self.store.attempt(job.id, uid)
+        except WorkflowError as error:
+            raise missing from error
 
     def workflow(self, owner: str, name: str, version: int | None = None) -> Workflow:
         """A workflow by the parts of its address; 404 where there is none."""

@@ -100,20 +100,21 @@ def cancel(request: Request, uid: str, person: Member, here: Here) -> Response:
 @router.post("/jobs/{uid}/resubmit", dependencies=[OwnForm])
 def resubmit(request: Request, uid: str, person: Member, here: Here, sent: Sent) -> Response:
     """Run a job again, as another one of this person."""
-    job, latest = here.job(uid, person), "latest" in sent
-    try:
-        workflow = here.store.workflow_of(job, latest=latest)
-        again, values = Arguments.of(workflow, job.arguments).read(sent)
-        if not again.faulty:
-            first = sent.get("first") or None
-            return _to(
-                here.store.resubmit(job, workflow, first=first, arguments=values, owner=person.name).id
+    job, first, latest = here.job(uid, person), sent.get("first", ""), "latest" in sent
+    again, message = _form_of(here.store, job, latest=latest), "It was not started: see the arguments."
+    if again is None:
+        raise HTTPException(409, f"Job {job.id} cannot be run again: it runs, or its workflow is not known.")
+    again, values = again.read(sent)
+    if not again.faulty:
+        try:
+            workflow = here.store.workflow_of(job, latest=latest)
+            child = here.store.resubmit(
+                job, workflow, first=first or None, arguments=values, owner=person.name
             )
-        message = "It was not started: see the arguments."
-    except WorkflowError as error:
-        again, message = None, str(error)
-    again = again or Arguments.of(here.store.workflow_of(job), job.arguments).read(sent)[0]
-    context = {"again": again, "first": sent.get("first", ""), "latest": latest, "message": message}
+            return _to(child.id)
+        except WorkflowError as error:
+            message = str(error)
+    context = {"again": again, "first": first, "latest": latest, "message": message}
     return _job_page(request, here, job, person, status=422, **context)
 
 
@@ -151,12 +152,12 @@ def _about(here: Beamline, job: Job, person: Person) -> dict[str, Any]:
     }
 
 
-def _form_of(store: JobStore, job: Job) -> Arguments | None:
+def _form_of(store: JobStore, job: Job, *, latest: bool = False) -> Arguments | None:
     """The arguments to run it again; None where it cannot be run again now."""
     if job.state not in ENDED:
         return None
     try:
-        return Arguments.of(store.workflow_of(job), job.arguments)
+        return Arguments.of(store.workflow_of(job, latest=latest), job.arguments)
     except WorkflowError:  # its workflow was never known: a rule named it
         return None
 

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from fastapi import Header, HTTPException, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from apsdm_bluesky.errors import WorkflowError
 from apsdm_bluesky.tiled_config import Person
 from apsdm_bluesky.workflows.jobs import Attempt, Job, OutputFile, shown
 
@@ -81,10 +80,7 @@ def save(uid: str, attempt: str, name: Literal["stdout", "stderr"], person: Memb
 
 def _found(here: Beamline, uid: str, attempt: str, person: Person) -> tuple[Job, Attempt]:
     job = here.job(uid, person)
-    try:
-        return job, here.store.attempt(job.id, attempt)
-    except WorkflowError as error:
-        raise HTTPException(404, "This job has no such process.") from error
+    return job, here.process(job, attempt)
 
 
 def _open(here: Beamline, job: Job, one: Attempt, name: str, *, at: int = 0) -> OutputFile:

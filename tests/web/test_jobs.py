@@ -287,6 +287,22 @@ def test_what_cannot_be_run_again_is_told_and_nothing_is_lost(jobs, ann, failed,
     assert jobs.store.counts() == before
 
 
+def test_a_job_whose_workflow_was_never_known(jobs, ann):
+    unknown = Workflow(name="none", owner="", version=0)
+    job = jobs.store.refuse(unknown, {}, reason="no such workflow", run="r", rule="rule", actor="ann")
+    page = ann.get(f"/jobs/{job.id}")
+    assert "no such workflow" in page.text
+    assert "/resubmit" not in page.text
+    assert ann.post(f"/jobs/{job.id}/resubmit", params=token(ann)).status_code == 409
+    assert job.id in ann.get("/jobs").text
+
+
+def test_a_job_that_runs_is_not_run_again(jobs, ann):
+    job = jobs.begin(jobs.start(owner="ann"))
+    assert ann.post(f"/jobs/{job.id}/resubmit", params=token(ann)).status_code == 409
+    assert jobs.store.get(job.id) == job
+
+
 def test_a_form_is_of_a_bounded_size(ann, failed):
     address, known = f"/jobs/{failed.id}/resubmit", token(ann)
     assert ann.post(address, params=known, content=b"a=" + b"x" * (2 << 20)).status_code == 413
