@@ -1,9 +1,6 @@
 """The pages in a real browser: what is pushed, what a person does, and hostile text."""
 
 import pytest
-
-pytest.importorskip("playwright", reason="playwright is not installed")
-
 from playwright.sync_api import expect
 
 from apsdm_bluesky.agent import jobs_thread
