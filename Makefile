@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-boost-corr check bench soak campaign clean install
+.PHONY: demo test test-boost-corr check bench soak campaign pictures clean install
 
 demo: install
 	$(BIN)/apsdm demo $(ARGS)
@@ -34,6 +34,10 @@ soak: install
 campaign: install
 	$(BIN)/python -m tests.archive.campaign $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) \
 		$(if $(RUNS),--runs $(RUNS)) $(if $(MOVER),--mover $(MOVER)) $(ARGS)
+
+# The pages' pictures in docs/images, from jobs that run; wants Chromium.
+pictures: install
+	$(BIN)/python -m tests.web.pictures
 
 install: $(STAMP)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apsdm_bluesky.errors import ApsdmError
+from apsdm_bluesky.texts import moment, plain, size_text
 
 from ._options import ConfigOption, HomeOption, JsonOption, configured
 
@@ -25,7 +26,6 @@ app = typer.Typer(help="What is archived, and what is to be done about it.", no_
 
 _DAY_S = 86400.0
 _DATE = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
-_SIZE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 UidArgument = Annotated[str, typer.Argument(metavar="UID", help="A run's uid, or how it begins.")]
 
@@ -184,22 +184,6 @@ def person() -> str:
     return f"{getpass.getuser()} (command line)"
 
 
-def size_text(size: float | None) -> str:
-    """Bytes for a person: 1.5 GB."""
-    if size is None:
-        return "-"
-    unit = 0
-    while size >= 1000 and unit < len(_SIZE_UNITS) - 1:
-        size /= 1000
-        unit += 1
-    return f"{size:.0f} B" if unit == 0 else f"{size:.1f} {_SIZE_UNITS[unit]}"
-
-
-def plain(text: str) -> str:
-    """A text from outside that cannot steer a terminal: one line of printable characters."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
 def _list_expiring(settings: "BeamlineConfig", as_json: bool) -> None:
     from apsdm_bluesky.archive import expiring_of
 
@@ -253,11 +237,6 @@ def _print_run(entry: "RunEntry", bundles: "Sequence[Record]") -> None:
 
 def _evidence(bundle: "Record") -> str:
     return f"{bundle.evidence} of {moment(bundle.verified)}" if bundle.evidence else "none yet"
-
-
-def moment(seconds: float | None) -> str:
-    """A time [s since the Unix epoch] for a person, UTC."""
-    return "-" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def epoch(date: datetime | None) -> float | None:

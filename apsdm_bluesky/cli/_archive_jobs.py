@@ -11,8 +11,7 @@ from apsdm_bluesky.agent import agent_runs
 from apsdm_bluesky.archive import Ledger, Reading, ReadingState, progress_of
 from apsdm_bluesky.config import BeamlineConfig
 from apsdm_bluesky.errors import ApsdmError
-
-from ._archive import size_text
+from apsdm_bluesky.texts import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

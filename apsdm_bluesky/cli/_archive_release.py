@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._archive import epoch, find_run, opened, person, size_text
+from apsdm_bluesky.texts import size_text
+
+from ._archive import epoch, find_run, opened, person
 from ._options import ConfigOption, HomeOption, JsonOption, configured
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from apsdm_bluesky.errors import ApsdmError
+from apsdm_bluesky.texts import size_text
 
-from ._archive import UidArgument, find_run, opened, person, size_text
+from ._archive import UidArgument, find_run, opened, person
 from ._options import ConfigOption, HomeOption, JsonOption, configured
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apsdm_bluesky.errors import ApsdmError, WorkflowError
+from apsdm_bluesky.texts import shortened, time_text
 
 from ._archive import person
 from ._job_store import (
@@ -20,9 +21,7 @@ from ._job_store import (
     find_workflow,
     opened_jobs,
     print_table,
-    shortened,
     stage_text,
-    time_text,
     values_of,
     warn_where_nobody_works,
 )
@@ -146,9 +145,7 @@ def resubmit(
     settings, values = configured(config, home), values_of(arguments)
     with opened_jobs(settings) as store:
         parent = store.get(job)
-        found = store.definitions.get(
-            parent.workflow, owner=parent.workflow_owner, version=None if latest else parent.version
-        )
+        found = store.workflow_of(parent, latest=latest)
         again = store.resubmit(parent, found, first=first, arguments=values, owner=account())
         warn_where_nobody_works(settings, store)
     print(json.dumps({"job": asdict(again)}) if as_json else again.id)

@@ -3,11 +3,10 @@
 import time
 from typing import TYPE_CHECKING
 
+from apsdm_bluesky.texts import plain, seconds_text
 from apsdm_bluesky.workflows.jobs import ENDED, Job, JobStore, StageEntry, State
 
-from ._archive import plain
 from ._archive_jobs import check_agent, going_on
-from ._job_store import seconds_text
 
 if TYPE_CHECKING:
     from apsdm_bluesky.config import BeamlineConfig

@@ -9,12 +9,11 @@ import typer
 
 from apsdm_bluesky.errors import ApsdmError, WorkflowError
 
-from ._job_output import OutputFile, Printer
 from ._job_store import JobArgument, opened_jobs, say, warn_where_nobody_works
 from ._options import ConfigOption, HomeOption, configured
 
 if TYPE_CHECKING:
-    from apsdm_bluesky.workflows.jobs import Attempt, Job, JobStore
+    from apsdm_bluesky.workflows.jobs import Attempt, Job, JobStore, OutputFile
 
 _POLL_S = 0.3
 
@@ -78,6 +77,8 @@ class _Reader:
     """
 
     def __init__(self, store: "JobStore", uid: str, wanted: range, names: Sequence[str]) -> None:
+        from ._job_output import Printer
+
         self._store = store
         self._uid = uid
         self._wanted = wanted
@@ -118,6 +119,8 @@ class _Reader:
         return [one for one in self._store.attempts(self._uid) if one.stage in self._wanted]
 
     def _open(self, job: "Job", one: "Attempt", folder: Path) -> "list[OutputFile]":
+        from apsdm_bluesky.workflows.jobs import OutputFile
+
         item = "" if one.item is None else f", {one.item}"
         title = f"{job.stages[one.stage]}, process {one.number}{item}"
         return [OutputFile(folder / one.folder / name, f"{title}: {name}") for name in self._names]

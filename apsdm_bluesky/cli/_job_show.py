@@ -2,53 +2,34 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from apsdm_bluesky.errors import ApsdmError
+from apsdm_bluesky.texts import moment, plain, seconds_text, shortened, size_text, value_text
 
-from ._archive import moment, plain, size_text
-from ._job_store import (
-    JobArgument,
-    opened_jobs,
-    print_table,
-    seconds_text,
-    shortened,
-    value_text,
-    warn_where_nobody_works,
-)
+from ._job_store import JobArgument, opened_jobs, print_table, warn_where_nobody_works
 from ._options import ConfigOption, HomeOption, JsonOption, configured
 
 if TYPE_CHECKING:
     from apsdm_bluesky.workflows import Variable
-    from apsdm_bluesky.workflows.jobs import Attempt, HistoryEntry, Job, JobStore, StageEntry
+    from apsdm_bluesky.workflows.jobs import Attempt, JobReport
 
 _PROCESSES = 4  # of a stage, on one screen
 _LINES = 10  # of what a failed process printed
 _WIDE, _NARROW = 160, 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """A job with all that is known of it; `children`: jobs that it was resubmitted as."""
-
-    job: "Job"
-    children: "Sequence[Job]"
-    stages: "Sequence[StageEntry]"
-    attempts: "Sequence[Attempt]"
-    history: "Sequence[HistoryEntry]"
-    folder: Path
-
-
 def show(
     job: JobArgument, config: ConfigOption = None, home: HomeOption = None, as_json: JsonOption = False
 ) -> None:
     """Tell all about a job: why it failed and what to do, its stages, outputs and processes."""
+    from apsdm_bluesky.workflows.jobs import JobReport
+
     settings = configured(config, home)
     with opened_jobs(settings) as store:
-        found = _find(store, job)
+        found = JobReport.of(store, job)
         warn_where_nobody_works(settings, store)
     if as_json:
         print(json.dumps(_data(found)))
@@ -86,21 +67,7 @@ def _side(value: str | None) -> str:
     return "(not there)" if value is None else shortened(value, _NARROW)
 
 
-def _find(store: "JobStore", uid: str) -> _Found:
-    from apsdm_bluesky.workflows.jobs import JobFilter
-
-    job = store.get(uid)
-    return _Found(
-        job=job,
-        children=store.list(JobFilter(parent=job.id)),
-        stages=store.stages(job),
-        attempts=store.attempts(job.id),
-        history=store.history(job.id),
-        folder=store.folder(job.id),
-    )
-
-
-def _data(found: _Found) -> dict[str, object]:
+def _data(found: "JobReport") -> dict[str, object]:
     stages = [
         {**asdict(entry), "processes": [asdict(one) for one in found.attempts if one.stage == entry.index]}
         for entry in found.stages
@@ -114,43 +81,25 @@ def _data(found: _Found) -> dict[str, object]:
     }
 
 
-def _head(found: _Found) -> Iterator[str]:
+def _head(found: "JobReport") -> Iterator[str]:
     job = found.job
     yield f"job {job.id}: {job.state}{', pinned' if job.pinned else ''}"
-    yield from (f"  {name:11} {text}" for name, text in [*_why(job), *_origin(found)] if text)
+    yield from (f"  {name:11} {text}" for name, text in [*_why(found), *_origin(found)] if text)
 
 
-def _why(job: "Job") -> Iterator[tuple[str, str]]:
-    from apsdm_bluesky.workflows.jobs import ENDED, State
+def _why(found: "JobReport") -> Iterator[tuple[str, str]]:
+    from apsdm_bluesky.workflows.jobs import ENDED
 
+    job = found.job
     yield "why" if job.state in ENDED else "waits", job.reason
-    if job.blame is not None:
-        yield "fault", _fault(job)
-    if job.state in (State.FAILED, State.ABORTED):
+    yield "fault", found.fault
+    if found.can_be_mended:
+        how = " (--latest, NAME=VALUE)" if job.blame == "command" else ""
         command = f"apsdm job resubmit {job.id[:8]} --from {shlex.quote(job.stage_name)}"
-        yield "next", f"{_remedy(job)}{command}"
+        yield "next", f"{found.remedy}{how}, then {command}" if found.remedy else command
 
 
-def _fault(job: "Job") -> str:
-    from apsdm_bluesky.workflows.executors import Blame
-
-    return {
-        Blame.COMMAND: "of the command, its arguments or its input",
-        Blame.SYSTEM: "of the machine that it ran on",
-        Blame.NETWORK: "of the network, the remote or the login there",
-    }[job.blame or Blame.SYSTEM]
-
-
-def _remedy(job: "Job") -> str:
-    """What comes before it is run again; a corrected workflow or argument goes with it."""
-    from apsdm_bluesky.workflows.executors import Blame
-
-    if job.blame is None:
-        return ""
-    return "correct it (--latest, NAME=VALUE), then " if job.blame is Blame.COMMAND else "mend that, then "
-
-
-def _origin(found: _Found) -> Iterator[tuple[str, str]]:
+def _origin(found: "JobReport") -> Iterator[tuple[str, str]]:
     job = found.job
     yield "workflow", f"{job.workflow_owner}/{job.workflow} version {job.version}"
     yield "owner", job.owner
@@ -161,55 +110,42 @@ def _origin(found: _Found) -> Iterator[tuple[str, str]]:
     ended = f", ended {moment(job.ended)}" if job.ended else ""
     yield "created", f"{moment(job.created)} UTC, began {moment(job.started)}{ended} ({seconds_text(job)})"
     yield "folder", str(found.folder)
-    others = [line.actor for line in found.history if line.event == "Submitted"]
-    yield "by", ", ".join(others)
+    yield "by", ", ".join(found.actors)
 
 
 def _values(values: "Mapping[str, Variable]") -> str:
     return "  ".join(f"{name}={shortened(value_text(value), _NARROW)}" for name, value in values.items())
 
 
-def _stages(found: _Found) -> Iterator[str]:
+def _stages(found: "JobReport") -> Iterator[str]:
     for entry in found.stages:
-        own = [one for one in found.attempts if one.stage == entry.index]
+        processes, own = found.processes(entry.index, _PROCESSES)
         taken = f" taken over from job {entry.inherited[:8]}" if entry.inherited else ""
         yield f"{entry.index + 1:3} {entry.name:20} {entry.state:9} {seconds_text(entry):>7}{taken}"
         if entry.reason and entry.reason != found.job.reason:
             yield f"      {shortened(entry.reason, _WIDE)}"
         if entry.outputs:
             yield f"      {_values(entry.outputs)}"
-        shown = sorted(own, key=lambda one: (one.well, -one.number))[:_PROCESSES]
-        for one in sorted(shown, key=lambda each: each.number):
+        for one in processes:
             yield from _process(one)
-        if len(own) > len(shown):
+        if len(own) > len(processes):
             well = sum(one.well for one in own)
-            yield f"      and {len(own) - len(shown)} more processes; {well} of {len(own)} ended well"
+            yield f"      and {len(own) - len(processes)} more processes; {well} of {len(own)} ended well"
 
 
 def _process(one: "Attempt") -> Iterator[str]:
+    from apsdm_bluesky.workflows.jobs import status_text
+
     yield f"      $ {shortened(shlex.join(one.command), _WIDE)}"
     cpu = "" if one.cpu_s is None else f", cpu {one.cpu_s:.1f} s"
     memory = "" if one.memory is None else f", {size_text(one.memory)}"
     place = "" if one.where == "local" else f" at {one.where}"
-    yield f"        {_status(one)}{place}{cpu}{memory}, {seconds_text(one)}"
+    yield f"        {status_text(one)}{place}{cpu}{memory}, {seconds_text(one)}"
 
 
-def _status(one: "Attempt") -> str:
-    if one.lost:
-        return "lost"
-    if one.ended is None:
-        return "waits" if one.started is None else f"runs, pid {one.pid or '-'} on {one.host or '-'}"
-    return "never ran" if one.status is None else f"exit status {one.status}"
-
-
-def _last_words(found: _Found) -> Iterator[str]:
+def _last_words(found: "JobReport") -> Iterator[str]:
     """The end of what the failed process printed."""
-    bad = [one for one in found.attempts if one.ended is not None and not one.well]
-    if found.job.blame is None or not bad or bad[-1].stage != found.job.stage:
-        return
-    last = bad[-1]
-    name, text = ("stderr", last.stderr) if last.stderr.strip() else ("stdout", last.stdout)
-    lines = text.rstrip().splitlines()[-_LINES:]
+    name, lines = found.last_words(_LINES)
     if lines:
         yield f"last of its {name} (all of it: apsdm job logs {found.job.id[:8]}):"
         yield from (f"  | {shortened(line, _WIDE)}" for line in lines)

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apsdm_bluesky.errors import WorkflowError
-
-from ._archive import plain
+from apsdm_bluesky.texts import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from apsdm_bluesky.config import BeamlineConfig
     from apsdm_bluesky.workflows import Variable, Workflow
-    from apsdm_bluesky.workflows.jobs import Attempt, Job, JobStore, StageEntry
+    from apsdm_bluesky.workflows.jobs import Job, JobStore
 
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, or how it begins.")]
 WorkflowArgument = Annotated[str, typer.Argument(metavar="[OWNER/]NAME", help="A workflow.")]
@@ -32,7 +31,6 @@ ValuesArgument = Annotated[
 ]
 
 _WIDTH = 10_000  # of a table that no terminal shows: whatever reads it gets whole lines
-_UNITS = (("d", 2 * 86400.0, 86400.0), ("h", 2 * 3600.0, 3600.0), ("min", 120.0, 60.0))
 
 
 @contextmanager
@@ -111,34 +109,6 @@ def end_with(faults: Sequence[object]) -> None:
 def stage_text(job: "Job") -> str:
     """Which stage a job is at."""
     return f"{job.stage + 1}/{len(job.stages)} {job.stage_name}"
-
-
-def value_text(value: "Variable") -> str:
-    """A variable's value for a person."""
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(str, value))}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def time_text(seconds: float | None) -> str:
-    """A time for a person, in few characters."""
-    if seconds is None:
-        return "-"
-    for unit, least, length in _UNITS:
-        if seconds >= least:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{max(seconds, 0):.1f} s"
-
-
-def seconds_text(one: "Job | StageEntry | Attempt") -> str:
-    """How long something took; '-' where it has not begun or not ended."""
-    return "-" if one.started is None or one.ended is None else time_text(one.ended - one.started)
-
-
-def shortened(text: str, length: int) -> str:
-    """At most so many characters of one line."""
-    text = plain(text)
-    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

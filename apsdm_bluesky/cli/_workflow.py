@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from apsdm_bluesky.errors import WorkflowError
+from apsdm_bluesky.texts import moment, plain, shortened
 
-from ._archive import moment, person, plain
-from ._job_store import WorkflowArgument, end_with, find_workflow, opened_jobs, print_table, shortened
+from ._archive import person
+from ._job_store import WorkflowArgument, end_with, find_workflow, opened_jobs, print_table
 from ._options import ConfigOption, HomeOption, JsonOption, configured
 
 if TYPE_CHECKING:

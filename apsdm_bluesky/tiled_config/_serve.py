@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Mount = Callable[["FastAPI"], None]
+Mount = Callable[["FastAPI", BeamlineConfig], None]
 
 
 def serve(config: BeamlineConfig, mount: Mount | None = None) -> None:
@@ -58,8 +59,9 @@ def serve(config: BeamlineConfig, mount: Mount | None = None) -> None:
             one_at_a_time(tables_uri(config))
             signer = token_key(folders)
             service = ServiceToken(key, signer, prepare_accounts(folders, config.people.provider, key))
-            application = Gate(_application(config, signer, mount), service)
-            _run(application, listener, folders.catalog / "server.json", config.server.host)
+            leaving = threading.Event()
+            application = Gate(_application(config, signer, mount, leaving), service)
+            _run(application, listener, folders.catalog / "server.json", config.server.host, leaving)
 
 
 @contextlib.contextmanager
@@ -93,7 +95,9 @@ def _listen(server: ServerConfig) -> socket.socket:
         ) from error
 
 
-def _application(config: BeamlineConfig, token_key: str, mount: Mount | None) -> "FastAPI":
+def _application(
+    config: BeamlineConfig, token_key: str, mount: Mount | None, leaving: threading.Event
+) -> "FastAPI":
     """Tiled's, with what is mounted. Imports take seconds: they come after all that may be refused."""
     from tiled.config import Config
     from tiled.server.app import build_app_from_config
@@ -104,18 +108,19 @@ def _application(config: BeamlineConfig, token_key: str, mount: Mount | None) ->
     app: FastAPI = build_app_from_config(parsed)
     app.state.people = config.people
     app.state.authenticator = parsed.authentication.authenticators[config.people.provider]
+    app.state.leaving = leaving
     if mount is not None:
-        mount(app)
+        mount(app, config)
     return app
 
 
-def _run(app: Gate, listener: socket.socket, ready_file: Path, host: str) -> None:
+def _run(app: Gate, listener: socket.socket, ready_file: Path, host: str, leaving: threading.Event) -> None:
     import uvicorn
 
     # Without an access log: its lines hold the query, and a browser's query may hold the key.
     server = uvicorn.Server(uvicorn.Config(app, log_config=_log_config(), access_log=False))
     ready_file.unlink(missing_ok=True)
-    _announce_when_ready(server, ready_file, _uri(listener, host))
+    _announce_when_ready(server, ready_file, _uri(listener, host), leaving)
     with _exit_on_sigterm():
         server.run(sockets=[listener])
     if not server.started:
@@ -127,8 +132,11 @@ def _uri(listener: socket.socket, host: str) -> str:
     return f"http://{name}:{listener.getsockname()[1]}"
 
 
-def _announce_when_ready(server: Any, ready_file: Path, uri: str) -> None:
-    """Write the ready file when the application has started, and remove it before the server goes."""
+def _announce_when_ready(server: Any, ready_file: Path, uri: str, leaving: threading.Event) -> None:
+    """Write the ready file when the application has started, and remove it before the server goes.
+
+    Uvicorn waits for answers that have begun: `leaving` tells those that follow something to end.
+    """
     startup, shutdown = server.startup, server.shutdown
 
     async def announce(*args: Any, **kwargs: Any) -> None:
@@ -140,6 +148,7 @@ def _announce_when_ready(server: Any, ready_file: Path, uri: str) -> None:
             log.info("Tiled serves at %s", uri)
 
     async def withdraw(*args: Any, **kwargs: Any) -> None:
+        leaving.set()
         ready_file.unlink(missing_ok=True)  # noqa: ASYNC240 - nothing else is served any more
         await shutdown(*args, **kwargs)
 

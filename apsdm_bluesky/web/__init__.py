@@ -17,8 +17,8 @@ def serve(config: BeamlineConfig) -> None:
     serve_with(config, mount)
 
 
-def mount(app: "FastAPI") -> None:
+def mount(app: "FastAPI", config: BeamlineConfig) -> None:
     """Put the pages into Tiled's application. `/` is ours: Tiled's own page there only leads to `/ui/`."""
     from ._routes import add_routes  # brings Tiled's server, which takes seconds
 
-    add_routes(app)
+    add_routes(app, config)

@@ -12,10 +12,12 @@ from tiled.server.utils import CSRF_COOKIE_NAME
 
 from apsdm_bluesky.tiled_config import Person, person_of
 
+from ._filters import FILTERS
+
 STATIC = "/apsdm/static"
 
 # No script, style or frame but from files of this server: what a run's metadata say is never run.
-_HEADERS = {
+HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -29,14 +31,19 @@ _templates = Environment(
     loader=PackageLoader("apsdm_bluesky.web"), autoescape=True, undefined=StrictUndefined, auto_reload=False
 )
 _templates.globals["static"] = STATIC
+_templates.filters |= FILTERS
 
 
 def page(
     request: Request, template: str, person: Person | None, *, status: int = 200, **context: Any
 ) -> HTMLResponse:
     """A page from `templates/`, everything escaped. Its forms post to addresses with `?csrf={{ csrf }}`."""
-    text = _templates.get_template(template).render(person=person, csrf=_token(request), **context)
-    return HTMLResponse(text, status, _HEADERS)
+    return HTMLResponse(fragment(request, template, person, **context), status, HEADERS)
+
+
+def fragment(request: Request, template: str, person: Person | None, **context: Any) -> str:
+    """The same, as text."""
+    return _templates.get_template(template).render(person=person, csrf=_token(request), **context)
 
 
 def _token(request: Request) -> str:
@@ -64,7 +71,8 @@ async def logged_in(request: Request) -> Person:
     """Who asks; anybody else is sent to the login, and then back."""
     person = await person_of(request)
     if person is None:
-        raise HTTPException(303, headers={"Location": f"/login?next={quote(request.url.path, safe='')}"})
+        back = request.url.path if request.method == "GET" else "/"
+        raise HTTPException(303, headers={"Location": f"/login?next={quote(back, safe='')}"})
     return person
 
 

@@ -5,15 +5,19 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
-from . import _home, _login
+from apsdm_bluesky.config import BeamlineConfig
+
+from . import _edit, _home, _jobs, _login, _logs, _workflows
+from ._beamline import Beamline
 from ._pages import STATIC
 
 _FOLDER = Path(__file__).parent / "static"
 
 
-def add_routes(app: FastAPI) -> None:
+def add_routes(app: FastAPI, config: BeamlineConfig) -> None:
     """Put the pages into Tiled's application, in the place of its own at `/`."""
     app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", None) != "/"]
-    app.include_router(_home.router, include_in_schema=False)
-    app.include_router(_login.router, include_in_schema=False)
+    app.state.beamline = Beamline(config)
+    for room in (_home, _login, _jobs, _logs, _edit, _workflows):
+        app.include_router(room.router, include_in_schema=False)
     app.mount(STATIC, StaticFiles(directory=_FOLDER))

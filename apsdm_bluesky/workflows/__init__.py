@@ -21,7 +21,7 @@ from ._triggers import (
     why_not,
 )
 from ._variables import RESERVED, argument_list, names_in, substitute
-from ._yaml import format_workflow, load_workflow, parse_value, parse_workflow
+from ._yaml import format_value, format_workflow, load_workflow, parse_value, parse_workflow
 
 __all__ = [
     "LOCAL",
@@ -42,6 +42,7 @@ __all__ = [
     "check",
     "check_rules",
     "find_outputs",
+    "format_value",
     "format_workflow",
     "frames_lost",
     "job_arguments",

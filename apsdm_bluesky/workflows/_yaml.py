@@ -22,6 +22,7 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RESOLVER: Any = yaml.resolver.Resolver()
 _INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(\d{1,300}\.\d{0,300}|\.\d{1,300})(e[-+]\d{1,3})?", re.ASCII | re.IGNORECASE)
+_ONE_LINE = MAX_SIZE
 _NULLS = ("", "~", "null", "Null", "NULL")
 _YAML_BEGINS = ("[", '"', "'")
 _TRUTHS = {"true": True, "True": True, "false": False, "False": False}
@@ -69,6 +70,21 @@ def parse_value(text: str) -> Variable:
         with _named("the value"):
             value = variable(_document(text))
     return cast("Variable", value)
+
+
+def format_value(value: Variable) -> str:
+    """What a person types for a value: `parse_value` reads the same from it."""
+    if isinstance(value, str) and _stands_for_itself(value):
+        return value
+    data = list(value) if isinstance(value, tuple) else value
+    style = '"' if isinstance(value, str) else None
+    how: dict[str, Any] = {"default_flow_style": True, "default_style": style, "width": _ONE_LINE}
+    text = cast("str", yaml.dump(data, Dumper=_Dumper, allow_unicode=True, **how))
+    return text.removesuffix("\n...\n").strip()
+
+
+def _stands_for_itself(text: str) -> bool:
+    return text[:1] not in _YAML_BEGINS and _plain(text) == text
 
 
 def format_workflow(workflow: Workflow) -> str:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from apsdm_bluesky.cli._job_output import OutputFile
+from apsdm_bluesky.workflows.jobs import OutputFile
 from tests.commands import command, started, told
 
 HOSTILE = b"red \x1b[31m\x1b]0;title\x07 \x9b \xe2\x80\xae e\xcc\x81 caf\xc3\xa9 50%\r\x00\ttab\n"

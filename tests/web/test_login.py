@@ -1,7 +1,6 @@
 """Logging in and out with a browser."""
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import httpx
@@ -10,32 +9,13 @@ import pytest
 import apsdm_bluesky.web
 from tests.people import PASSWORD, added, browser, logged_in
 
-
-class Forms(HTMLParser):
-    """Where the forms of a page post to."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.actions = []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        if tag == "form":
-            self.actions.append(dict(attrs)["action"])
-
-
-def enter(http, name, password=PASSWORD, next_page="/"):
-    """Open the login and send its form, as a browser does."""
-    page = http.get("/login", params={"next": next_page})
-    (action,) = Forms(page.text).actions
-    return http.post(action, data={"name": name, "password": password})
+from .pages import Forms, at_the_pages, enter
 
 
 @pytest.fixture
 def ann(tiled_server):
     """A browser in which Ann is logged in."""
-    with browser(tiled_server) as http:
-        assert enter(http, added(tiled_server, "ann")).status_code == 303
+    with at_the_pages(tiled_server, "ann") as http:
         yield http
 
 

@@ -74,9 +74,9 @@ def stage(command="echo hello", **fields):
 
 _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 _number = st.floats(allow_nan=False, allow_infinity=False)
-_value = st.one_of(_text, st.booleans(), st.integers(-(10**17), 10**17), _number)
+values = st.one_of(_text, st.booleans(), st.integers(-(10**17), 10**17), _number)
 json_values = st.recursive(
-    st.one_of(st.none(), _value),
+    st.one_of(st.none(), values),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_text, inner, max_size=3)),
     max_leaves=6,
 )
@@ -108,7 +108,7 @@ workflows = st.builds(
     arguments=st.one_of(
         st.none(),
         st.dictionaries(
-            _text, st.one_of(st.none(), _value, st.lists(_value, max_size=3).map(tuple)), max_size=3
+            _text, st.one_of(st.none(), values, st.lists(values, max_size=3).map(tuple)), max_size=3
         ),
     ),
     stages=st.lists(_stages, max_size=3).map(tuple),

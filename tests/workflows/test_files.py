@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from apsdm_bluesky.errors import WorkflowError
 from apsdm_bluesky.workflows import (
@@ -12,6 +13,7 @@ from apsdm_bluesky.workflows import (
     Retries,
     Stage,
     Workflow,
+    format_value,
     format_workflow,
     load_workflow,
     parse_value,
@@ -19,7 +21,7 @@ from apsdm_bluesky.workflows import (
     read_dm,
 )
 
-from .samples import DM_EXAMPLE, workflows
+from .samples import DM_EXAMPLE, values, workflows
 
 WHOLE = """
 name: reduce
@@ -235,6 +237,16 @@ def test_the_delay_of_retries_grows_to_its_bound():
     ],
 )
 def test_a_value_as_a_person_types_it(text, value):
+    read = parse_value(text)
+    assert read == value
+    assert type(read) is type(value)
+
+
+@given(st.one_of(values, st.lists(values, max_size=4).map(tuple)))
+@example(("a b", "5", "no", "", "null", "[", "x" * 300))
+@example("\u2028\r\n\x85\x1b'\"")
+def test_a_value_is_written_as_a_person_types_it(value):
+    text = format_value(value)
     read = parse_value(text)
     assert read == value
     assert type(read) is type(value)

@@ -5,7 +5,9 @@ from ._definitions import Definitions
 from ._driver import Driver
 from ._job import ENDED, Attempt, Job, StageEntry, State
 from ._loop import JobLoop
+from ._output import OutputFile, shown
 from ._reader import HistoryEntry, JobFilter
+from ._report import JobReport, status_text
 from ._requests import TriggerRequests
 from ._retention import Retention
 from ._store import JobStore, StaleError
@@ -21,8 +23,10 @@ __all__ = [
     "Job",
     "JobFilter",
     "JobLoop",
+    "JobReport",
     "JobStore",
     "JobTable",
+    "OutputFile",
     "Retention",
     "StageEntry",
     "StaleError",
@@ -31,4 +35,6 @@ __all__ = [
     "Workflows",
     "compare",
     "has_ended_well",
+    "shown",
+    "status_text",
 ]

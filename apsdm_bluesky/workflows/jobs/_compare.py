@@ -29,8 +29,13 @@ class Difference:
     second: str | None
 
 
-def compare(store: JobStore, first: Job, second: Job) -> list[Difference]:
+def compare(store: JobStore, first: Job, second: Job, *, largest: int | None = None) -> list[Difference]:
     """Everything in which two jobs differ: a file by its size and sha256. Empty where nothing does.
+
+    Parameters
+    ----------
+    largest
+        Files of more bytes are compared by their size alone; None: all are read.
 
     Raises
     ------
@@ -43,7 +48,7 @@ def compare(store: JobStore, first: Job, second: Job) -> list[Difference]:
         *_differences("argument", first.arguments, second.arguments),
         *_differences("variable", first.variables, second.variables),
     ]
-    files = (_files(store.folder(job.id)) for job in (first, second))
+    files = (_files(store.folder(job.id), largest) for job in (first, second))
     return [*found, *_differences("file", *files)]
 
 
@@ -64,22 +69,29 @@ def _told(value: Variable | None) -> str | None:
     return None if value is None else str(list(value) if isinstance(value, tuple) else value)
 
 
-def _files(folder: Path) -> dict[str, Variable]:
+def _files(folder: Path, largest: int | None) -> dict[str, Variable]:
     """What is in the results; hidden folders of a job hold its processes. Links are told, not followed."""
     results = [path for path in folder.glob("*") if not path.name.startswith(".")]
     paths = (path for result in results for path in [result, *result.rglob("*")])
-    return {str(path.relative_to(folder)): _content(path) for path in sorted(paths) if not _is_folder(path)}
+    return {
+        str(path.relative_to(folder)): _content(path, largest)
+        for path in sorted(paths)
+        if not _is_folder(path)
+    }
 
 
 def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def _content(path: Path) -> str:
+def _content(path: Path, largest: int | None) -> str:
     if path.is_symlink():
         return f"link to {path.readlink()}"
     if not path.is_file():
         return "no file"
+    size = path.stat().st_size
+    if largest is not None and size > largest:
+        return f"{size} bytes"
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"{path.stat().st_size} bytes, sha256 {digest}"
+    return f"{size} bytes, sha256 {digest}"

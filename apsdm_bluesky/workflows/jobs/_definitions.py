@@ -75,8 +75,7 @@ class Definitions:
         newest = sa.select(definitions.c.owner, definitions.c.name, sa.func.max(definitions.c.version))
         with self._database.read() as connection:
             keys = connection.execute(newest.group_by(definitions.c.owner, definitions.c.name)).all()
-            found = [self._latest(connection, owner, name, version) for owner, name, version in sorted(keys)]
-        return [workflow for workflow in found if workflow is not None]
+        return [self.get(name, owner=owner, version=version) for owner, name, version in sorted(keys)]
 
     def versions(self, name: str, *, owner: str | None = None) -> "Sequence[tuple[int, float, str]]":
         """Number, time [s since the Unix epoch] and actor of each version, the first one first."""

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from apsdm_bluesky.database import Database
 from apsdm_bluesky.errors import WorkflowError
+from apsdm_bluesky.workflows._definition import Workflow
 
 from ._definitions import Definitions
 from ._job import ENDED, Attempt, Job, StageEntry, State
@@ -66,6 +67,17 @@ class JobReader:
         """Where a job's files lie; it need not exist."""
         return self._root / job
 
+    def workflow_of(self, job: Job, *, latest: bool = False) -> Workflow:
+        """What a job ran, or the last version; that, too, where none was known when a rule asked for it.
+
+        Raises
+        ------
+        WorkflowError
+            It is not known.
+        """
+        version = None if latest else job.version or None
+        return self.definitions.get(job.workflow, owner=job.workflow_owner or None, version=version)
+
     def get(self, uid: str) -> Job:
         """The job whose id begins with `uid`.
 
@@ -111,6 +123,15 @@ class JobReader:
         with self._database.read() as connection:
             found = connection.execute(query.order_by(attempts.c.stage, attempts.c.number))
             return [attempt_of(row) for row in found]
+
+    def attempt(self, job: str, uid: str) -> Attempt:
+        """The process of a job with this id; `WorkflowError` where there is none."""
+        query = sa.select(attempts).where(attempts.c.job == job, attempts.c.id == uid)
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise WorkflowError(f"job {job} has no process {uid!r}; see 'apsdm job show {job}'")
+        return attempt_of(row)
 
     def history(self, job: str) -> "Sequence[HistoryEntry]":
         """What happened to a job, in order."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from apsdm_bluesky.errors import WorkflowError
-from apsdm_bluesky.workflows._definition import Variable, Workflow
+from apsdm_bluesky.texts import plain
+from apsdm_bluesky.workflows._definition import Variable
 
 from ._definitions import Definitions
 from ._job import ENDED, Job, State
@@ -111,7 +112,7 @@ class Workflows:
         """
         parent = self.job(uid)
         return self._store.resubmit(
-            parent, self._workflow_of(parent), first=first, arguments=arguments, owner=self._owner
+            parent, self._store.workflow_of(parent), first=first, arguments=arguments, owner=self._owner
         ).id
 
     def __repr__(self) -> str:
@@ -119,11 +120,6 @@ class Workflows:
 
     def _repr_html_(self) -> str:
         return self.jobs(limit=_SHOWN)._repr_html_()
-
-    def _workflow_of(self, job: Job) -> Workflow:
-        """What it ran; the last version where none was known when a rule asked for it."""
-        owner, version = job.workflow_owner or None, job.version or None
-        return self.definitions.get(job.workflow, owner=owner, version=version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +157,8 @@ def has_ended_well(job: Job) -> bool:
         It has ended otherwise.
     """
     if job.state in (State.FAILED, State.ABORTED):
-        told = f"{_SAID[job.state]}: {_plain(job.reason) or 'no reason is told'}"
-        raise WorkflowError(f"job {job.id} ({_plain(job.workflow)}) {told}; see 'apsdm job show {job.id}'")
+        told = f"{_SAID[job.state]}: {plain(job.reason) or 'no reason is told'}"
+        raise WorkflowError(f"job {job.id} ({plain(job.workflow)}) {told}; see 'apsdm job show {job.id}'")
     return job.state in ENDED
 
 
@@ -180,10 +176,5 @@ def _row(job: Job) -> tuple[str, ...]:
         job.reason,
     )
     return tuple(
-        cut if len(cut := _plain(cell)) <= _LONGEST else f"{cut[: _LONGEST - 3]}..." for cell in cells
+        cut if len(cut := plain(cell)) <= _LONGEST else f"{cut[: _LONGEST - 3]}..." for cell in cells
     )
-
-
-def _plain(text: str) -> str:
-    """A text from outside that cannot steer a terminal: one line."""
-    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,0 +1,29 @@
+"""What a form sends, of a bounded size."""
+
+from collections.abc import Mapping
+from typing import Annotated
+from urllib.parse import parse_qsl
+
+from fastapi import Depends, HTTPException, Request
+
+_LARGEST = 2 << 20  # bytes: the largest workflow file, quoted
+_MOST_FIELDS = 2_000
+
+
+async def _sent(request: Request) -> Mapping[str, str]:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LARGEST:
+            raise HTTPException(413, "More than 2 MiB are no form of ours.")
+    try:
+        fields = parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict"
+        )
+    except ValueError as error:
+        raise HTTPException(400, "This is no form of ours.") from error
+    # Browsers send line ends as CR LF, whatever was typed.
+    return {name: value.replace("\r\n", "\n") for name, value in fields}
+
+
+Sent = Annotated[Mapping[str, str], Depends(_sent)]
