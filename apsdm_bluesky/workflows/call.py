@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 __all__ = ["call"]
@@ -31,5 +32,13 @@ def call(name: str, variables: Mapping[str, Any]) -> None:
     function(**variables)
 
 
+def _variables() -> dict[str, Any]:
+    """From the file that the agent wrote on this machine; on a remote, from the environment."""
+    path = os.environ.pop("APSDM_VARIABLES_FILE", None)
+    text = os.environ.pop("APSDM_VARIABLES") if path is None else Path(path).read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
 if __name__ == "__main__":
-    call(sys.argv[1], json.loads(os.environ.pop("APSDM_VARIABLES")))
+    call(sys.argv[1], _variables())

@@ -6,6 +6,7 @@ from ._driver import Driver
 from ._job import ENDED, Attempt, Job, StageEntry, State
 from ._loop import JobLoop
 from ._output import OutputFile, shown
+from ._publish import tidy
 from ._reader import HistoryEntry, JobFilter
 from ._report import JobReport, status_text
 from ._requests import TriggerRequests
@@ -37,4 +38,5 @@ __all__ = [
     "has_ended_well",
     "shown",
     "status_text",
+    "tidy",
 ]

@@ -1,6 +1,7 @@
 """The definitions that jobs run, every version of them."""
 
 import dataclasses
+import logging
 import time
 from collections.abc import Collection, Sequence
 
@@ -13,6 +14,8 @@ from apsdm_bluesky.workflows._definition import Workflow
 from apsdm_bluesky.workflows._yaml import format_workflow, parse_workflow
 
 from ._tables import definitions
+
+log = logging.getLogger(__name__)
 
 _MOST_SHOWN = 5
 
@@ -42,10 +45,13 @@ class Definitions:
             told = "; ".join(str(fault) for fault in faults[:_MOST_SHOWN])
             raise WorkflowError(f"workflow {workflow.name!r}: {told}{more}")
         with self._database.begin() as connection:
-            before = self._latest(connection, workflow.owner, workflow.name)
-            if before is not None and dataclasses.replace(workflow, version=before.version) == before:
-                return before
-            kept = dataclasses.replace(workflow, version=1 if before is None else before.version + 1)
+            if connection.dialect.name == "postgresql":  # two that add at once count one after the other
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4157)")
+            last, text = self._last(connection, workflow.owner, workflow.name)
+            same = dataclasses.replace(workflow, version=last)
+            if last and format_workflow(same) == text:
+                return same
+            kept = dataclasses.replace(workflow, version=last + 1)
             values = {"owner": kept.owner, "name": kept.name, "version": kept.version}
             content = {"text": format_workflow(kept), "added": time.time(), "actor": actor}
             connection.execute(sa.insert(definitions).values(values | content))
@@ -63,19 +69,26 @@ class Definitions:
         if version is not None and (owner, name, version) in self._parsed:
             return self._parsed[owner, name, version]
         with self._database.read() as connection:
-            found = self._latest(connection, owner, name, version)
-        if found is None:
+            number, text = self._last(connection, owner, name, version)
+        if not number:
             which = "" if version is None else f" version {version}"
             raise WorkflowError(f"workflow {owner}/{name}{which} is not known; see 'apsdm workflow ls'")
-        self._parsed[owner, name, found.version] = found
+        found = parse_workflow(text, source=f"workflow {owner}/{name} version {number}")
+        self._parsed[owner, name, number] = found
         return found
 
     def list(self) -> Sequence[Workflow]:
-        """The last version of each, by owner and name."""
+        """The last version of each, by owner and name; one that cannot be read is told in the log instead."""
         newest = sa.select(definitions.c.owner, definitions.c.name, sa.func.max(definitions.c.version))
         with self._database.read() as connection:
             keys = connection.execute(newest.group_by(definitions.c.owner, definitions.c.name)).all()
-        return [self.get(name, owner=owner, version=version) for owner, name, version in sorted(keys)]
+        found = []
+        for owner, name, version in sorted(keys):
+            try:
+                found.append(self.get(name, owner=owner, version=version))
+            except WorkflowError as error:  # of a newer version of this package, perhaps
+                log.warning("%s", error)
+        return found
 
     def versions(self, name: str, *, owner: str | None = None) -> "Sequence[tuple[int, float, str]]":
         """Number, time [s since the Unix epoch] and actor of each version, the first one first."""
@@ -97,11 +110,13 @@ class Definitions:
         return str(owners[0])
 
     @staticmethod
-    def _latest(
+    def _last(
         connection: sa.Connection, owner: str, name: str, version: int | None = None
-    ) -> Workflow | None:
-        query = sa.select(definitions.c.text).where(definitions.c.owner == owner, definitions.c.name == name)
+    ) -> tuple[int, str]:
+        """Number and text of a version, by default the last; 0 and '' where there is none."""
+        query = sa.select(definitions.c.version, definitions.c.text)
+        query = query.where(definitions.c.owner == owner, definitions.c.name == name)
         if version is not None:
             query = query.where(definitions.c.version == version)
-        text = connection.execute(query.order_by(definitions.c.version.desc()).limit(1)).scalar()
-        return None if text is None else parse_workflow(text, source=f"workflow {owner}/{name}")
+        row = connection.execute(query.order_by(definitions.c.version.desc()).limit(1)).one_or_none()
+        return (0, "") if row is None else (row.version, row.text)

@@ -59,9 +59,16 @@ class StageRetried(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessLost(Event):
-    """A process is gone without a word, as after a power cut: it is run anew."""
+    """A process is gone without a word, as after a power cut: it is run anew.
+
+    Parameters
+    ----------
+    counts
+        Whether it may have been the process's doing; not where the agent was ended in order.
+    """
 
     reason: str
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +86,11 @@ class Hindered(Event):
     wake: float
     reason: str
     blame: Blame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed(Event):
+    """What stood in its way is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,6 +142,8 @@ class Attempt:
         Relative to the job's folder.
     working_folder
         Absolute; None: `work` in its folder.
+    asked
+        When the executor was asked to start it; None: it was never started.
     ended
         When it ended; None where it has not.
     status, cpu_s, memory, host, pid, blame, reason
@@ -166,6 +168,7 @@ class Attempt:
     working_folder: str | None = None
     timeout_s: float | None = None
     prepared: float = 0.0
+    asked: float | None = None
     started: float | None = None
     ended: float | None = None
     status: int | None = None

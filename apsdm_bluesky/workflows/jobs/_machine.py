@@ -14,6 +14,7 @@ from ._events import (
     Event,
     Hindered,
     ProcessLost,
+    Resumed,
     StageEntered,
     StageFailed,
     StagePassed,
@@ -81,7 +82,7 @@ def _retried(job: Job, event: StageRetried) -> dict[str, Any]:
 
 
 def _lost(job: Job, event: ProcessLost) -> dict[str, Any]:
-    return {"entered": False, "lost": job.lost + 1, "reason": event.reason}
+    return {"entered": False, "lost": job.lost + event.counts, "reason": event.reason}
 
 
 def _failed(_: Job, event: StageFailed) -> dict[str, Any]:
@@ -90,6 +91,14 @@ def _failed(_: Job, event: StageFailed) -> dict[str, Any]:
 
 def _hindered(_: Job, event: Hindered) -> dict[str, Any]:
     return {"wake": event.wake, "reason": event.reason, "blame": event.blame}
+
+
+def _resumed(_: Job, __: Resumed) -> dict[str, Any]:
+    return {}
+
+
+def _resumed_stop(job: Job, _: Resumed) -> dict[str, Any]:
+    return {"reason": job.reason}
 
 
 def _hindered_stop(job: Job, event: Hindered) -> dict[str, Any]:
@@ -121,8 +130,10 @@ TABLE: Mapping[tuple[State, type[Event]], Change] = {
     (State.RUNNING, ProcessLost): _lost,
     (State.RUNNING, StageFailed): _failed,
     (State.RUNNING, Hindered): _hindered,
+    (State.RUNNING, Resumed): _resumed,
     (State.RUNNING, Cancelled): _cancelled,
     (State.ABORTING, Hindered): _hindered_stop,
+    (State.ABORTING, Resumed): _resumed_stop,
     (State.ABORTING, Stopped): _stopped,
 }
 

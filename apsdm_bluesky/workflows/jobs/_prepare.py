@@ -1,6 +1,7 @@
 """The processes of a stage: which commands, where, with what."""
 
 import glob
+import itertools
 import json
 import sys
 import uuid
@@ -12,15 +13,17 @@ from apsdm_bluesky.workflows._conditions import parse_condition
 from apsdm_bluesky.workflows._definition import LOCAL, Parallel, Stage, Value, Variable
 from apsdm_bluesky.workflows._folder import working_folder
 from apsdm_bluesky.workflows._script import shell_list
-from apsdm_bluesky.workflows._variables import argument_list, names_in, substitute
+from apsdm_bluesky.workflows._variables import argument_list, bounded, names_in, substitute
 from apsdm_bluesky.workflows.executors import Task
 
 from ._job import Attempt, Job
 from ._settle import latest
 
-MOST_CHILDREN = 10_000
+MOST_CHILDREN = 1_000
 ATTEMPTS = ".attempts"
 """The folder of all processes in a job's folder: no stage's results have this name."""
+VARIABLES = ".variables"
+"""Ends the name of the file, beside an attempt's folder, that a Python function on this machine reads."""
 
 
 def known_variables(job: Job, folder: Path) -> dict[str, Variable]:
@@ -91,6 +94,16 @@ def task_of(attempt: Attempt, folder: Path) -> Task:
     )
 
 
+def write_variables(attempt: Attempt, values: Mapping[str, Variable], item: str | None) -> None:
+    """Write what a Python function on this machine reads: more than an environment holds."""
+    path = attempt.environment.get("APSDM_VARIABLES_FILE")
+    if path is None:
+        return
+    own = values if item is None or attempt.item is None else {**values, item: attempt.item}
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps(own), encoding="utf-8")
+
+
 def _attempt(
     job: Job,
     stage: Stage,
@@ -105,7 +118,8 @@ def _attempt(
     if stage.parallel is not None and item is not None:
         values = {**values, stage.parallel.variable: item}
     identity = uuid.uuid4().hex
-    command, environment = _command(job, stage, folder, values)
+    place = f"{ATTEMPTS}/{job.stage + 1}-{number}-{identity[:8]}"
+    command, environment = _command(job, stage, folder, values, place)
     return Attempt(
         id=identity,
         job=job.id,
@@ -117,7 +131,7 @@ def _attempt(
         where=stage.where,
         command=command,
         environment=environment,
-        folder=f"{ATTEMPTS}/{job.stage + 1}-{number}-{identity[:8]}",
+        folder=place,
         working_folder=_folder(stage, values, folder),
         timeout_s=stage.timeout_s,
         prepared=at,
@@ -125,7 +139,7 @@ def _attempt(
 
 
 def _command(
-    job: Job, stage: Stage, folder: Path, values: Mapping[str, Variable]
+    job: Job, stage: Stage, folder: Path, values: Mapping[str, Variable], place: str
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     environment = {"APSDM_JOB": job.id, "APSDM_STAGE": stage.name, "APSDM_JOB_FOLDER": str(folder)}
     if stage.command is not None:
@@ -133,9 +147,12 @@ def _command(
         return make(stage.command, values), environment
     if stage.call is None:
         raise WorkflowError(f"stage {stage.name!r} has neither 'command' nor 'call': give one of them")
-    python = sys.executable if stage.where == LOCAL else "python3"
-    environment["APSDM_VARIABLES"] = json.dumps(values)
-    return (python, "-m", "apsdm_bluesky.workflows.call", stage.call), environment
+    if stage.where != LOCAL:
+        environment["APSDM_VARIABLES"] = bounded(json.dumps(values))
+        return ("python3", "-m", "apsdm_bluesky.workflows.call", stage.call), environment
+    environment["APSDM_VARIABLES_FILE"] = f"{folder / place}{VARIABLES}"
+    # -P: a file in the folder that it starts in, whoever wrote it, is not taken for a module.
+    return (sys.executable, "-P", "-m", "apsdm_bluesky.workflows.call", stage.call), environment
 
 
 def _folder(stage: Stage, values: Mapping[str, Variable], folder: Path) -> str | None:
@@ -151,7 +168,7 @@ def _items(parallel: Parallel, values: Mapping[str, Variable], folder: Path) -> 
     if not items:
         raise WorkflowError(f"{parallel.over!r} gives nothing to do: give a list, or files that it matches")
     if len(items) > MOST_CHILDREN:
-        raise WorkflowError(f"{parallel.over!r} gives {len(items)} items: give at most {MOST_CHILDREN}")
+        raise WorkflowError(f"{parallel.over!r} gives more than {MOST_CHILDREN} items: give fewer")
     return items
 
 
@@ -163,4 +180,5 @@ def _matching(over: str, values: Mapping[str, Variable], folder: Path) -> list[s
     """A value stands for itself: what it has of `*` matches only that."""
     escaped = {name: glob.escape(str(values[name])) for name in names_in(over) if name in values}
     pattern = substitute(over, escaped)
-    return sorted(glob.glob(str(folder / pattern), recursive=True))  # noqa: PTH207 - the pattern may be absolute
+    where = pattern if pattern.startswith("/") else f"{glob.escape(str(folder))}/{pattern}"
+    return sorted(itertools.islice(glob.iglob(where), MOST_CHILDREN + 1))  # noqa: PTH207 - it may be absolute

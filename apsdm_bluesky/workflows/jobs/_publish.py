@@ -33,6 +33,8 @@ def publish(folder: Path, stage: str, attempts: Sequence[Attempt], *, parallel: 
         return
     if results.exists() or results.is_symlink():
         raise WorkflowError(f"{results} was made by another stage: its results would hide there; rename one")
+    for work in left.values():
+        _sync_files(work)
     if not parallel and left:
         left["0"].rename(results)
     else:  # also where a command removed the folder that it ran in
@@ -50,16 +52,41 @@ def make_job_folder(folder: Path, job: Job, parent: Path | None) -> None:
 
     Raises
     ------
+    WorkflowError
+        The parent's results are not there.
     OSError
         It cannot be written.
     """
     if folder.exists():
         return
+    if job.first and (parent is None or not parent.exists()):
+        raise WorkflowError(f"the results of job {job.parent} are not at {parent}: start anew")
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     make_folder(part)
     for name in job.stages[: job.first]:
         if parent is not None and (parent / name).exists():
-            shutil.copytree(parent / name, part / name, symlinks=True)
+            shutil.copytree(parent / name, part / name, symlinks=True, ignore=_special)
+    _sync_files(part)
     part.rename(folder)
     sync(folder.parent)
+
+
+def tidy(root: Path) -> None:
+    """Remove what an agent that was killed left of folders that it made; for the one agent on `root`."""
+    for part in root.glob(".*.part"):
+        if part.is_dir() and not part.is_symlink():
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _sync_files(folder: Path) -> None:
+    """A record that says that results stand must not survive them in a power cut."""
+    for path in folder.rglob("*"):
+        if not path.is_symlink() and (path.is_file() or path.is_dir()):
+            sync(path)
+
+
+def _special(folder: str, names: list[str]) -> list[str]:
+    """What cannot be copied: a pipe, a socket."""
+    paths = {name: Path(folder) / name for name in names}
+    return [n for n, p in paths.items() if not (p.is_symlink() or p.is_dir() or p.is_file())]

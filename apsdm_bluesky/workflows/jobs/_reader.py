@@ -1,6 +1,6 @@
 """Jobs as they stand: what any process may ask."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ._rows import attempt_of, job_of, stage_of
 from ._tables import TABLES, attempts, jobs, stages, transitions
 
 _LAST = "\U0010ffff"  # no character comes after it
-_UNFINISHED = tuple(state for state in State if state not in ENDED)
+UNFINISHED = tuple(state for state in State if state not in ENDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,24 @@ class HistoryEntry:
     stage: int
     told: str
     actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """When a job that has not ended goes on, and whether it was changed since."""
+
+    state: State
+    wake: float | None
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldJob:
+    """What is told of a job that is removed."""
+
+    id: str
+    workflow: str
+    state: str
 
 
 class JobReader:
@@ -139,13 +157,15 @@ class JobReader:
         with self._database.read() as connection:
             return [_line(row) for row in connection.execute(query)]
 
-    def unfinished(self) -> "Sequence[tuple[str, State, float | None, int]]":
-        """Id, state, wake and revision of the station's jobs that have not ended, the oldest first."""
+    def unfinished(self) -> Mapping[str, Unfinished]:
+        """The station's jobs that have not ended, by id, the oldest first."""
         query = sa.select(jobs.c.id, jobs.c.state, jobs.c.wake, jobs.c.revision)
-        query = query.where(jobs.c.state.in_(_UNFINISHED), jobs.c.station == self._database.station)
+        query = query.where(jobs.c.state.in_(UNFINISHED), jobs.c.station == self._database.station)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(jobs.c.created)).all()
-        return [(row.id, State(row.state), row.wake, row.revision) for row in rows]
+        return {
+            row.id: Unfinished(state=State(row.state), wake=row.wake, revision=row.revision) for row in rows
+        }
 
     def counts(self) -> Mapping[State, int]:
         """How many jobs are in each state."""
@@ -153,23 +173,18 @@ class JobReader:
         with self._database.read() as connection:
             return {State(state): number for state, number in connection.execute(query)}
 
-    def old(self, *, before: float, keep: int) -> "Sequence[Job]":
-        """Jobs of the station that ended, not pinned: before a time, or beyond the `keep` latest."""
-        query = sa.select(jobs).where(
+    def old(self, *, before: float, keep: int, most: int) -> "Sequence[OldJob]":
+        """Jobs that ended, not pinned: before a time, or beyond the latest `keep`; `most` of them."""
+        columns = (jobs.c.id, jobs.c.workflow, jobs.c.state)
+        query = sa.select(*columns).where(
             jobs.c.state.in_(ENDED), jobs.c.pinned.is_(False), jobs.c.station == self._database.station
         )
         newest = query.order_by(jobs.c.created.desc())
         with self._database.read() as connection:
-            aged = connection.execute(query.where(jobs.c.ended < before)).all()
-            many = connection.execute(newest.offset(keep).limit(1_000_000)).all()
-        found = {row.id: job_of(row) for row in [*aged, *many]}
-        return list(found.values())
-
-    def parents(self, ids: Collection[str]) -> set[str]:
-        """Which of these jobs are what a job that has not ended takes its results from."""
-        query = sa.select(jobs.c.parent).where(jobs.c.state.in_(_UNFINISHED), jobs.c.parent.in_(ids))
-        with self._database.read() as connection:
-            return {parent for parent in connection.execute(query).scalars() if parent is not None}
+            aged = connection.execute(query.where(jobs.c.ended < before).limit(most)).all()
+            many = connection.execute(newest.offset(keep).limit(most)).all()
+        found = {row.id: OldJob(id=row.id, workflow=row.workflow, state=row.state) for row in [*aged, *many]}
+        return list(found.values())[:most]
 
 
 def _line(row: sa.Row[Any]) -> HistoryEntry:

@@ -1,23 +1,28 @@
 """Jobs that ended are removed by age and number, files first; what is pinned stays."""
 
 import logging
+import os
 import shutil
+import stat
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from apsdm_bluesky.errors import StorageError
-
-from ._job import Job
+from ._reader import OldJob
 from ._store import JobStore
 
 log = logging.getLogger(__name__)
 
 _LOOK_S = 600.0
+_MOST = 200  # at a look
+_JUMP_S = 3600.0
 
 
 class Retention:
     """Removes jobs that ended longer ago than `keep_s` seconds, and those beyond the `keep` latest.
 
-    Not those that are pinned, nor one whose results a job takes over that has not begun yet.
+    Not those that are pinned, nor one whose results a job takes over that has not ended yet.
     """
 
     def __init__(self, store: JobStore, *, keep_s: float, keep: int) -> None:
@@ -25,37 +30,70 @@ class Retention:
         self._keep_s = keep_s
         self._keep = keep
         self._next = 0.0
+        self._clock = time.time() - time.monotonic()
+        self._told: set[str] = set()
 
-    def look(self) -> None:
-        """Remove what is old, at most every ten minutes.
+    def look(self) -> bool:
+        """Remove what is old, at most every ten minutes; whether anything was removed.
 
         Raises
         ------
         StorageError, ServiceError
-            The database or a folder cannot be written now.
+            The database cannot be written now.
         """
         if time.monotonic() < self._next:
-            return
+            return False
         self._next = time.monotonic() + _LOOK_S
-        self.remove_old(now=time.time())
+        if self._jumped():
+            return False
+        return self.remove_old(now=time.time()) > 0
 
     def remove_old(self, *, now: float) -> int:
-        """Remove what is old at a time [s since the Unix epoch]; returns how many jobs there were."""
-        old = self._store.old(before=now - self._keep_s, keep=self._keep)
-        needed = self._store.parents([job.id for job in old])
-        removed = [job for job in old if job.id not in needed and self._store.begin_removal(job)]
-        for job in removed:
-            self._remove(job)
-        return len(removed)
+        """Remove what is old at a time [s since the Unix epoch], a part of it; returns how many jobs."""
+        old = self._store.old(before=now - self._keep_s, keep=self._keep, most=_MOST)
+        return sum(self._remove(job) for job in old)
 
-    def _remove(self, job: Job) -> None:
+    def _jumped(self) -> bool:
+        """A clock that was set makes jobs old at a stroke: what it says is believed at the next look."""
+        before, self._clock = self._clock, time.time() - time.monotonic()
+        jump = self._clock - before
+        if abs(jump) > _JUMP_S:
+            log.warning("the clock was set by %.0f s: no job is removed for its age now", jump)
+        return abs(jump) > _JUMP_S
+
+    def _remove(self, job: OldJob) -> bool:
         """Files first: after a crash between, the record is found again by the next look."""
-        folder = self._store.folder(job.id)
+        if not self._store.begin_removal(job.id):
+            return False
         try:
-            if folder.exists():
-                shutil.rmtree(folder)
-        except OSError as error:
-            reason = f"{error.filename}: {error.strerror}"
-            raise StorageError(f"{reason}; job {job.id} cannot be removed, give access there") from error
-        self._store.remove(job)
+            _remove_tree(self._store.folder(job.id))
+        except OSError as error:  # the others go on
+            if job.id not in self._told:
+                self._told.add(job.id)
+                log.warning("job %s cannot be removed: %s; give access there", job.id, error)
+            return False
+        self._store.remove(job.id)
+        self._told.discard(job.id)
         log.info("job %s (%s, %s) was removed for its age", job.id, job.workflow, job.state)
+        return True
+
+
+def _remove_tree(folder: Path) -> None:
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder, onerror=_made_writable)
+
+
+def _made_writable(function: Callable[..., Any], path: str, fault: Any) -> None:
+    """A command may have left folders that their owner cannot write."""
+    error = fault[1]
+    if not isinstance(error, PermissionError):
+        raise error
+    for part in (Path(path).parent, Path(path)):
+        if not part.is_symlink():
+            part.chmod(part.stat().st_mode | stat.S_IRWXU)
+    if function in (os.open, os.scandir, os.listdir):
+        shutil.rmtree(path)
+    else:
+        function(path)

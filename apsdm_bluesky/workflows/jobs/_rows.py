@@ -12,7 +12,8 @@ from apsdm_bluesky.workflows.executors import Blame
 
 from ._job import Attempt, Job, StageEntry, State
 
-_JSON = ("stages", "arguments", "variables", "outputs", "command", "environment")
+# What names a file stands as JSON, too: a name that is no UTF-8 is to come back as it was.
+_JSON = ("stages", "arguments", "variables", "outputs", "command", "environment", "item", "working_folder")
 
 
 def values_of(message: Job | StageEntry | Attempt) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def _value(name: str, stored: Any) -> Any:
 _MEANING: Mapping[str, Callable[[Any], Any]] = {
     **{name: lambda text: tuple(json.loads(text)) for name in ("stages", "command")},
     **{name: lambda text: variables_of(json.loads(text)) for name in ("arguments", "variables", "outputs")},
-    "environment": json.loads,
+    **dict.fromkeys(("environment", "item", "working_folder"), json.loads),
     "state": State,
     "blame": Blame,
 }

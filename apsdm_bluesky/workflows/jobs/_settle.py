@@ -26,12 +26,22 @@ def has_failed(attempts: Sequence[Attempt]) -> bool:
     return any(attempt.ended is not None and not attempt.well for attempt in latest(attempts))
 
 
-def after_failure(job: Job, stage: Stage, attempts: Sequence[Attempt], *, at: float) -> Event:
-    """What follows when all that was started has ended, and some of it not well."""
+def after_failure(
+    job: Job, stage: Stage, attempts: Sequence[Attempt], *, at: float, in_order: float | None = None
+) -> Event:
+    """What follows when all that was started has ended, and some of it not well.
+
+    Parameters
+    ----------
+    in_order
+        When the last agent ended in order: what was started before was lost by that. None: it did not.
+    """
     bad = [attempt for attempt in latest(attempts) if attempt.ended is not None and not attempt.well]
     own = [attempt for attempt in bad if not attempt.lost]
     if own:
         return failure(job, stage, _told(own[0]), own[0].blame or Blame.COMMAND, at=at)
+    if in_order is not None and all((attempt.asked or 0) <= in_order for attempt in bad):
+        return ProcessLost(at=at, reason="the agent was ended while it ran", counts=False)
     if job.lost + 1 >= MOST_LOST:
         reason = (
             f"{bad[0].reason} {MOST_LOST} times: look whether it takes too much of the machine, then resubmit"

@@ -13,11 +13,11 @@ from apsdm_bluesky.workflows._definition import Variable, Workflow
 from apsdm_bluesky.workflows.executors import Blame
 
 from ._changes import log_event, save_attempts, save_stage
-from ._events import Cancelled, Event, StageFailed
+from ._events import Cancelled, Event, Hindered, StageFailed
 from ._job import ENDED, Attempt, Job, StageEntry, State
 from ._machine import apply
 from ._new_job import inherited_stages, job_values, new_job
-from ._reader import JobReader
+from ._reader import UNFINISHED, JobReader
 from ._rows import values_of
 from ._tables import attempts, jobs, stages, transitions
 
@@ -200,7 +200,8 @@ class JobStore(JobReader):
             for event in events:
                 before, after = after, apply(after, event)
                 save_stage(connection, before, after, event)
-                log_event(connection, after, event, actor=actor)
+                if not (isinstance(event, Hindered) and event.reason == before.reason):  # told already
+                    log_event(connection, after, event, actor=actor)
             after = dataclasses.replace(after, revision=job.revision + 1)
             values = {name: value for name, value in values_of(after).items() if name != "pinned"}
             same = (jobs.c.id == job.id, jobs.c.revision == job.revision)
@@ -209,18 +210,24 @@ class JobStore(JobReader):
             save_attempts(connection, new, changed)
         return after
 
-    def begin_removal(self, job: Job) -> bool:
-        """Have a job never be pinned any more, so that its files can be removed; False where it is pinned."""
-        same = (jobs.c.id == job.id, jobs.c.pinned.is_(False))
+    def begin_removal(self, job: str) -> bool:
+        """Have a job never be pinned, or taken over from, any more, so that its files can be removed.
+
+        False where it is pinned, or a job that has not ended takes its results.
+        """
+        child = jobs.alias()
+        needed = sa.exists().where(child.c.parent == job, child.c.state.in_(UNFINISHED))
+        same = (jobs.c.id == job, jobs.c.pinned.is_(False), ~needed)
         with self._database.begin() as connection:
+            self._lock(connection, job)
             return connection.execute(sa.update(jobs).where(*same).values(removing=True)).rowcount == 1
 
-    def remove(self, job: Job) -> None:
+    def remove(self, job: str) -> None:
         """Forget a job, whose files are removed."""
         with self._database.begin() as connection:
             for table in (stages, attempts, transitions):
-                connection.execute(sa.delete(table).where(table.c.job == job.id))
-            connection.execute(sa.delete(jobs).where(jobs.c.id == job.id))
+                connection.execute(sa.delete(table).where(table.c.job == job))
+            connection.execute(sa.delete(jobs).where(jobs.c.id == job))
 
     def _insert(
         self, job: Job, inherited: "Sequence[StageEntry]", *, actor: str, event: Event | None = None
@@ -228,6 +235,8 @@ class JobStore(JobReader):
         values: dict[str, Any] = values_of(job) | {"station": self._database.station}
         try:
             with self._database.begin() as connection:
+                if inherited:
+                    self._hold(connection, str(job.parent))
                 connection.execute(sa.insert(jobs).values(values))
                 for entry in inherited:
                     connection.execute(sa.insert(stages).values(values_of(entry) | {"job": job.id}))
@@ -237,3 +246,17 @@ class JobStore(JobReader):
                 raise
             return None
         return job
+
+    @staticmethod
+    def _lock(connection: sa.Connection, job: str) -> None:
+        """Nobody else changes the job, or has another one take from it, before the end of the transaction."""
+        connection.execute(sa.select(jobs.c.id).where(jobs.c.id == job).with_for_update())
+
+    def _hold(self, connection: sa.Connection, parent: str) -> None:
+        """Refuse to take over results that are going, or that lie on another station's disks."""
+        self._lock(connection, parent)
+        row = connection.execute(sa.select(jobs).where(jobs.c.id == parent)).one_or_none()
+        if row is None or row.removing:
+            raise WorkflowError(f"job {parent} is being removed for its age: start anew")
+        if row.station != self._database.station:
+            raise WorkflowError(f"job {parent} ran on another station: start anew, or resubmit it there")

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from apsdm_bluesky.workflows._definition import Stage, Variable, Workflow
+from apsdm_bluesky.workflows._definition import Stage, Variable
 from apsdm_bluesky.workflows.executors import Ended, Lost, Running
 
 from ._events import Event
@@ -33,9 +33,6 @@ class Work:
         self._store = store
         self._actor = actor
         self._kept = self.job = store.get(uid)
-        self.workflow: Workflow = store.definitions.get(
-            self.job.workflow, owner=self.job.workflow_owner, version=self.job.version
-        )
         self.folder: Path = store.folder(self.job.id)
         self._events: list[Event] = []
         self._new: dict[str, Attempt] = {}
@@ -44,8 +41,16 @@ class Work:
 
     @property
     def stage(self) -> Stage:
-        """The stage that it is at."""
-        return self.workflow.stages[self.job.stage]
+        """The stage that it is at.
+
+        Raises
+        ------
+        WorkflowError
+            The definition is not there, or cannot be read.
+        """
+        job = self.job
+        made = self._store.definitions.get(job.workflow, owner=job.workflow_owner, version=job.version)
+        return made.stages[job.stage]
 
     @property
     def values(self) -> Mapping[str, Variable]:
@@ -76,11 +81,14 @@ class Work:
         self._attempts |= {attempt.id: attempt for attempt in attempts}
         self._new |= {attempt.id: attempt for attempt in attempts}
 
+    def ask(self, attempts: Sequence[Attempt], *, at: float) -> None:
+        """The executor is about to be asked to start processes."""
+        for attempt in attempts:
+            self._replace(dataclasses.replace(attempt, asked=at))
+
     def tell(self, attempt: Attempt, report: Running | Ended | Lost) -> None:
         """What the executor tells of a process."""
-        self._attempts[attempt.id] = told = _after(attempt, report, self.folder)
-        place = self._new if attempt.id in self._new else self._changed
-        place[attempt.id] = told
+        self._replace(_after(attempt, report, self.folder))
 
     def save(self) -> None:
         """Keep what is new.
@@ -101,6 +109,11 @@ class Work:
         )
         self.job = self._kept
         self._events, self._new, self._changed = [], {}, {}
+
+    def _replace(self, attempt: Attempt) -> None:
+        self._attempts[attempt.id] = attempt
+        place = self._new if attempt.id in self._new else self._changed
+        place[attempt.id] = attempt
 
 
 def _after(attempt: Attempt, report: Running | Ended | Lost, folder: Path) -> Attempt:

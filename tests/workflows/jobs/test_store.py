@@ -121,7 +121,7 @@ def test_listing(store):
     assert len(store.list(JobFilter(limit=2))) == 2
     assert len(store.list(JobFilter(skip=2))) == 1
     assert store.counts() == {State.PENDING: 2, State.DONE: 1}
-    assert [entry[0] for entry in store.unfinished()] == [mine.id, yours.id]
+    assert list(store.unfinished()) == [mine.id, yours.id]
 
 
 def test_a_change_of_a_job_that_somebody_else_changed_is_void(store):
@@ -212,6 +212,6 @@ def test_a_job_stays_while_another_one_takes_its_results(store):
 
 def test_a_job_that_is_being_removed_cannot_be_pinned(store):
     job = ended(store, submitted(store))
-    assert store.begin_removal(job)
+    assert store.begin_removal(job.id)
     with pytest.raises(WorkflowError, match="is being removed"):
         store.pin(job.id, True)
