@@ -25,7 +25,9 @@ class RunningServer:
     """A Tiled server of ours, in a process of its own, with its state under `home`."""
 
     def __init__(self, home: Path) -> None:
-        self.config = BeamlineConfig(home=home, server={"port": 0}, people={"staff": ["chief"]})
+        self.config = BeamlineConfig(
+            home=home, server={"port": 0}, people={"staff": ["chief"]}, workflows={"authors": "everyone"}
+        )
         self.process = self._start()
 
     def _start(self) -> ServerProcess:

@@ -1,7 +1,7 @@
 """Where workflows run, what starts them, and how long their jobs are kept."""
 
 from collections import Counter
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -34,6 +34,9 @@ class WorkflowsConfig(Model):
         description="PostgreSQL: postgresql+psycopg://user@host/name; default: a file in the state folder",
     )
     at_once: _Count = Field(100, description="jobs that run at a time; others wait in their order")
+    authors: Literal["staff", "everyone"] = Field(
+        "staff", description="who writes workflows on the pages: their commands run as the agent's account"
+    )
     local: LocalProcessesConfig = LocalProcessesConfig()
     remotes: dict[PythonName, GlobusComputeConfig] = Field(
         default_factory=dict, description="other machines, by the name that a stage's `where` has"

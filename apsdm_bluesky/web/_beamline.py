@@ -50,6 +50,11 @@ class Beamline:
                 self._store = JobStore(self._config.folders.jobs, self._config.workflows.database)
             return self._store
 
+    def writes(self, person: Person, owner: str) -> bool:
+        """Whether a person may write workflows of this owner: their commands run as the agent's account."""
+        trusted = self._config.workflows.authors == "everyone"
+        return person.staff or (trusted and owner == person.name)
+
     def job(self, uid: str, person: Person) -> Job:
         """A job that this person may see; as far as others are concerned there is none: 404."""
         try:
@@ -81,11 +86,6 @@ class Beamline:
 def sees(person: Person, job: Job) -> bool:
     """Whether a person may see a job, and do something with it."""
     return person.staff or job.owner == person.name
-
-
-def writes(person: Person, owner: str) -> bool:
-    """Whether a person may write workflows of this owner."""
-    return person.staff or owner == person.name
 
 
 def _beamline(request: Request) -> Beamline:

@@ -9,7 +9,7 @@ from apsdm_bluesky.errors import WorkflowError
 from apsdm_bluesky.tiled_config import Person
 from apsdm_bluesky.workflows import Fault, Stage, Workflow, check, format_workflow, parse_workflow
 
-from ._beamline import Beamline, Here, writes
+from ._beamline import Beamline, Here
 from ._filters import segment
 from ._forms import Sent
 from ._pages import Member, OwnForm, page
@@ -19,8 +19,9 @@ router = pages()
 
 
 @router.get("/workflows/new")
-def show_new(request: Request, person: Member) -> Response:
+def show_new(request: Request, person: Member, here: Here) -> Response:
     """A workflow to begin with."""
+    _allow(here, person)
     example = Workflow(name="hello", owner=person.name, arguments={"who": "world"}, stages=(_HELLO,))
     return _editor(request, person, format_workflow(example))
 
@@ -28,6 +29,7 @@ def show_new(request: Request, person: Member) -> Response:
 @router.post("/workflows/new", dependencies=[OwnForm])
 def add(request: Request, person: Member, here: Here, sent: Sent) -> Response:
     """Keep a new workflow."""
+    _allow(here, person)
     text = sent.get("text", "")
     workflow, faults = _checked(text, here)
     if workflow is not None:
@@ -58,9 +60,15 @@ def save(request: Request, owner: str, name: str, person: Member, here: Here, se
 _HELLO = Stage(name="greet", command="echo Hello $who")
 
 
+def _allow(here: Beamline, person: Person) -> None:
+    """Refuse who may write no workflow at all."""
+    if not here.writes(person, person.name):
+        raise HTTPException(403, "Only staff write workflows here.")
+
+
 def _own(here: Beamline, owner: str, name: str, person: Person) -> Workflow:
     workflow = here.workflow(owner, name)
-    if not writes(person, workflow.owner):
+    if not here.writes(person, workflow.owner):
         raise HTTPException(403, "Only its owner and staff change a workflow.")
     return workflow
 
@@ -75,7 +83,7 @@ def _checked(text: str, here: Beamline) -> tuple[Workflow | None, Sequence[Fault
 
 
 def _not_new(workflow: Workflow, person: Person, here: Beamline) -> Sequence[Fault]:
-    if not writes(person, workflow.owner):
+    if not here.writes(person, workflow.owner):
         message = f"is {workflow.owner!r}: write {person.name}, for only staff write workflows of others"
         return [Fault(stage=None, key="owner", message=message)]
     if here.store.definitions.versions(workflow.name, owner=workflow.owner):

@@ -10,7 +10,7 @@ from apsdm_bluesky.tiled_config import Person
 from apsdm_bluesky.workflows import Workflow, format_workflow
 
 from ._arguments import Arguments
-from ._beamline import Beamline, Here, writes
+from ._beamline import Beamline, Here
 from ._forms import Sent
 from ._pages import Member, OwnForm, page
 from ._route import pages
@@ -23,7 +23,8 @@ Version = Annotated[int | None, Query(ge=1, le=1_000_000_000)]
 @router.get("/workflows")
 def show_list(request: Request, person: Member, here: Here) -> Response:
     """The last version of each."""
-    return page(request, "workflows.html", person, workflows=here.store.definitions.list())
+    found = here.store.definitions.list()
+    return page(request, "workflows.html", person, workflows=found, writes=here.writes(person, person.name))
 
 
 @router.get("/workflows/{owner}/{name}")
@@ -67,7 +68,7 @@ def _workflow_page(
         "workflow": workflow,
         "text": format_workflow(workflow),
         "versions": list(reversed(here.store.definitions.versions(workflow.name, owner=workflow.owner))),
-        "writes": writes(person, workflow.owner),
+        "writes": here.writes(person, workflow.owner),
         "message": "",
         "run": "",
     }

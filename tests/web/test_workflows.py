@@ -2,6 +2,9 @@
 
 import pytest
 
+from apsdm_bluesky.config import BeamlineConfig
+from apsdm_bluesky.tiled_config import Person
+from apsdm_bluesky.web._beamline import Beamline
 from apsdm_bluesky.workflows import Stage, Workflow, format_workflow, parse_workflow
 from apsdm_bluesky.workflows.jobs import JobStore
 from tests.people import browser
@@ -217,3 +220,13 @@ def test_what_is_not_there_is_told(ann):
     for path in ("/ann/none", "/none/forms", "/ann/none/edit", "/ann/none/start"):
         assert ann.get(f"/workflows{path}").status_code in (404, 405), path
     assert "not known" in ann.get("/workflows/ann/none").text
+
+
+def test_who_is_no_staff_writes_none_unless_all_may(tmp_path):
+    ann, chief = Person(name="ann", staff=False), Person(name="chief", staff=True)
+    for authors, expected in (("staff", False), ("everyone", True)):
+        beamline = Beamline(BeamlineConfig(home=tmp_path, workflows={"authors": authors}))
+        assert beamline.writes(ann, "ann") is expected
+        assert not beamline.writes(ann, "chief")
+        assert beamline.writes(chief, "ann")
+    assert BeamlineConfig().workflows.authors == "staff"
