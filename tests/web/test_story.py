@@ -1,4 +1,4 @@
-"""The whole story: a run ends, its job starts and fails; somebody sees why, and runs it again, to a result."""
+"""The whole story: a run ends, its job fails, somebody sees why and runs it again, to a result."""
 
 import pytest
 
