@@ -15,6 +15,7 @@ apsdm-bluesky: {name}
   RE          the RunEngine            RE(xpcs_series({detector}, 1000))
   catalog     the Tiled catalogue      catalog["raw"], catalog["processed"]
   devices     {devices}
+  session.workflows   jobs: .start("name", argument=...), .jobs()
   session     all of it; session.reducers["{detector}"].last.result is the newest result
 """
 
