@@ -8,7 +8,8 @@ from typing import Self
 from apsdm_bluesky.workflows.executors import Blame
 
 from ._job import Attempt, Job, StageEntry, State
-from ._store import HistoryEntry, JobFilter, JobStore
+from ._reader import HistoryEntry, JobFilter
+from ._store import JobStore
 
 _FAULTS = {
     Blame.COMMAND: "of the command, its arguments or its input",
