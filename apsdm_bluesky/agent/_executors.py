@@ -30,7 +30,8 @@ def open_executors(config: BeamlineConfig, notify: Callable[[], None]) -> dict[s
         The folder of jobs cannot be written.
     """
     local = config.workflows.local
-    processes = LocalProcesses(
+    remotes = {name: _remote(config, name) for name in config.workflows.remotes}
+    processes = LocalProcesses(  # the last: it starts a process at once
         config.folders.jobs / ".processes",
         parallel=local.parallel,
         memory_bytes=None if local.memory_gb is None else int(local.memory_gb * 1e9),
@@ -39,7 +40,7 @@ def open_executors(config: BeamlineConfig, notify: Callable[[], None]) -> dict[s
         environment={**_environment(local.environment), "APSDM_CONFIG": str(_kept_config(config))},
         notify=notify,
     )
-    return {LOCAL: processes, **{name: _remote(config, name) for name in config.workflows.remotes}}
+    return {LOCAL: processes, **remotes}
 
 
 def _environment(more: Collection[str]) -> dict[str, str]:

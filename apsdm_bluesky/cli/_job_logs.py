@@ -52,6 +52,8 @@ def logs(
 
 def _wanted(store: "JobStore", job: "Job", stage: str | None, *, everything: bool, follow: bool) -> range:
     """The stages to read, by their index."""
+    if not job.stages:  # a rule asked for a workflow that was not known
+        raise WorkflowError(f"job {job.id} is {job.state} and has no stages: {job.reason}")
     if everything:
         return range(len(job.stages))
     if stage is None:

@@ -95,13 +95,15 @@ def _why(found: "JobReport") -> Iterator[tuple[str, str]]:
     yield "fault", found.fault
     if found.can_be_mended:
         how = " (--latest, NAME=VALUE)" if job.blame == "command" else ""
-        command = f"apsdm job resubmit {job.id[:8]} --from {shlex.quote(job.stage_name)}"
+        first = f" --from {shlex.quote(job.stage_name)}" if job.stages else ""
+        command = f"apsdm job resubmit {job.id[:8]}{first}"
         yield "next", f"{found.remedy}{how}, then {command}" if found.remedy else command
 
 
 def _origin(found: "JobReport") -> Iterator[tuple[str, str]]:
     job = found.job
-    yield "workflow", f"{job.workflow_owner}/{job.workflow} version {job.version}"
+    version = f"version {job.version}" if job.version else "was not known then"
+    yield "workflow", f"{job.workflow_owner}/{job.workflow} {version}"
     yield "owner", job.owner
     yield "run", (job.run or "") + (f", by rule {job.rule}" if job.rule else "")
     yield "again of", f"job {job.parent} from stage {job.stages[job.first]}" if job.parent else ""

@@ -108,7 +108,7 @@ def end_with(faults: Sequence[object]) -> None:
 
 def stage_text(job: "Job") -> str:
     """Which stage a job is at."""
-    return f"{job.stage + 1}/{len(job.stages)} {job.stage_name}"
+    return f"{job.stage + 1}/{len(job.stages)} {job.stage_name}" if job.stages else "-"
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

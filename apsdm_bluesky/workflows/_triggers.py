@@ -145,15 +145,17 @@ def frames_lost(documents: Iterable[tuple[str, Mapping[str, Any]]]) -> int | Non
     """Frames that a run has lost in acquisition, storage or reduction, as its stream `ledger` tells.
 
     The text of the stop document's `reason` is for people; a fault may stand there in place of the count.
-    None where the run has no ledger.
+    None where the run has no ledger, or one that holds no counts.
     """
-    ledgers: set[object] = set()
+    ledgers: set[str] = set()
     lost: int | None = None
     for name, document in documents:
         if name == "descriptor" and document.get("name") == "ledger":
-            ledgers.add(document.get("uid"))
-        elif name == "event" and document.get("descriptor") in ledgers:
-            lost = (lost or 0) + _lost_of(document.get("data", {}))
+            ledgers.add(str(document.get("uid")))
+        elif name == "event" and str(document.get("descriptor")) in ledgers:
+            data = document.get("data")
+            if isinstance(data, Mapping):
+                lost = (lost or 0) + _lost_of(data)
     return lost
 
 

@@ -218,6 +218,29 @@ def test_a_job_is_run_again(job, jobs):
     assert "wait until it has ended" in told(job("resubmit", again.id, check=False))
 
 
+def test_what_a_rule_could_not_start_is_told_and_run_again(job, jobs):
+    """It has no version and no stages, for nobody knew its workflow."""
+    unknown, why = Workflow(name="later", owner="", version=0), "rule r: workflow 'later' is not known"
+    refused = jobs.store.refuse(unknown, {"path": "/x"}, reason=why, run="29ab", rule="r", actor="agent")
+    assert f"{refused.id[:8]}  failed" in job("ls").stdout
+    text = job("show", refused.id).stdout
+    assert "/later was not known then" in text
+    assert text.count("--from") == 0
+    assert f"then apsdm job resubmit {refused.id[:8]}\n" in text
+    for words in ([], ["--all"], ["run"], ["--follow"]):
+        assert f"has no stages: {why}" in told(job("logs", refused.id, *words, check=False))
+    assert "'later' is not known" in told(job("resubmit", refused.id, check=False))
+
+    stages = tuple(Stage(name=name, command="echo $path") for name in ("run", "note"))
+    jobs.store.definitions.add(Workflow(name="later", owner="staff", stages=stages), actor="test")
+    for latest in ([], ["--latest"]):
+        again = jobs.store.get(job("resubmit", refused.id, *latest).stdout.strip())
+        assert (again.version, again.stage_name, again.run, again.parent) == (1, "run", "29ab", refused.id)
+    assert "from stage run" in job("show", again.id).stdout
+    done = job("resubmit", refused.id, "--from", "note", check=False)
+    assert f"not those of job {refused.id}" in told(done)
+
+
 def test_a_job_is_pinned(job, jobs):
     kept = jobs.done()
     assert job("pin", kept.id[:8]).stdout == f"job {kept.id}: pinned\n"

@@ -223,6 +223,38 @@ def test_a_run_that_cannot_be_marked_starts_nothing_twice(beamline, caplog):
     assert run.triggered
 
 
+def test_what_left_the_spool_is_forgotten(beamline, caplog):
+    """The agent runs for months; what it keeps of runs is no more than there are in the spool."""
+    beamline.take("u", [rule()])
+    beamline.session.note("u", "workflows", {"rules": [{"name": "r"}]})
+    requests, runs = beamline.requests(), list(beamline.session.runs())
+    for listed in (runs, runs, [], runs):
+        requests.reconcile(listed)
+    assert len(caplog.messages) == 2
+
+
+def test_a_run_that_nobody_foresaw_does_not_hold_up_others(beamline, caplog):
+    beamline.store.definitions.add(SUM, actor="staff")
+    for uid in ("strange", "whole"):
+        beamline.take(uid, [rule()])
+    path = next(run.path for run in beamline.session.runs() if run.uid == "strange")
+    path.with_suffix(".notes.json").write_text("[1]")
+    requests = beamline.requests()
+    assert [requests.reconcile(), requests.reconcile()] == [1, 0]
+    assert beamline.jobs() == [("whole", "r", "pending")]
+    assert len(caplog.records) == 1
+    assert caplog.records[0].exc_info
+
+
+@pytest.mark.parametrize("note", [[], "rules", 5, {"rules": None}, {"rules": [5]}, {"rules": "ab"}])
+def test_notes_that_are_none_of_ours_are_told(beamline, caplog, note):
+    beamline.take("u", [rule()])
+    beamline.session.note("u", "workflows", note)
+    assert beamline.requests().reconcile() == 0
+    assert "run u starts no workflow: its rules cannot be read" in caplog.text
+    assert not caplog.records[0].exc_info
+
+
 def test_settled_runs_are_not_read_again(beamline, monkeypatch):
     beamline.store.definitions.add(SUM, actor="staff")
     for uid, rules in (("with", [rule()]), ("without", [])):

@@ -248,6 +248,9 @@ def ledger(stream="ledger", **data):
         (ledger("primary", det_missing=5), None),
         (ledger(det_missing="many"), 0),
         ([("start", START), ("stop", STOP)], None),
+        ([*ledger()[:2], ("event", {"descriptor": "d", "data": None})], None),
+        ([*ledger(missing=2), ("event", {"descriptor": "d", "data": [1]})], 2),
+        ([("descriptor", {"uid": ["d"], "name": "ledger"}), ("event", {"descriptor": {}})], None),
     ],
 )
 def test_lost_frames_are_those_of_the_ledger(documents, lost):

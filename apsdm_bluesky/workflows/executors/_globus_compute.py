@@ -1,7 +1,6 @@
 """Globus Compute as an `Executor`: tasks run on another machine, their results come as files."""
 
 import contextlib
-import json
 import logging
 import threading
 import time
@@ -26,7 +25,7 @@ from ._globus_compute_record import (
     write_record,
     write_report,
 )
-from ._globus_compute_results import Results, read_in_place, tidy
+from ._globus_compute_results import Results, read_holder, read_in_place, tidy
 from ._globus_compute_service import CallState, ComputeService
 from ._protocol import Blame, Ended, Lost, Report, Running, Task, Waiting
 
@@ -150,20 +149,23 @@ class GlobusCompute:
     def _ask(self, task: Task, record: Record) -> Report | None:
         """What Compute tells; the end itself is told by files."""
         try:
-            record = self._attach(task, record)
-            if not record.run.ids and not record.stop.ids:
-                return None
-            states = self._service.states(record.run.ids + record.stop.ids)
-            trouble = self._service.trouble()
+            return self._asked(task, record)
         except (ServiceError, StorageError):
             raise
         except ApsdmError as error:  # a person must act; the task goes on, for all that is known
             return self._going_on(task, record, str(error))
+
+    def _asked(self, task: Task, record: Record) -> Report | None:
+        record = self._attach(task, record)
+        if not record.run.ids and not record.stop.ids:
+            return None
+        states = self._service.states(record.run.ids + record.stop.ids)
+        trouble = self._service.trouble()
         runs = [states[call] for call in record.run.ids]
         if record.began is None and any(state.is_running for state in runs):
             record = write_record(task, replace(record, began=time.time()))
         if any(state.is_over for state in states.values()):
-            found = self._collect(task, record)
+            found = self._collect(task, record, is_over=True)
             if found is not None:
                 return found
         if all(state.is_over and (state.status or not _is_fresh(record.run)) for state in runs):
@@ -223,10 +225,10 @@ class GlobusCompute:
             "grace_s": self._grace_s,
         }
 
-    def _collect(self, task: Task, record: Record) -> Report | None:
+    def _collect(self, task: Task, record: Record, *, is_over: bool = False) -> Report | None:
         try:
             if self._results is None:
-                return read_in_place(task, record)
+                return read_in_place(task, record, is_over=is_over)
             return self._results.collect(task, record)
         except (ServiceError, StorageError):
             raise
@@ -234,22 +236,12 @@ class GlobusCompute:
             return self._going_on(task, record, str(error))
 
     def _going_on(self, task: Task, record: Record, reason: str) -> Waiting | Running:
-        holder = self._holder(task)
-        if holder:
-            return Running(started=holder["time"], host=holder["host"], pid=holder["pid"], reason=reason)
+        holder = read_holder(task)
+        if holder is not None:
+            return Running(started=holder.time, host=holder.host, pid=holder.pid, reason=reason)
         if record.began is not None:
             return Running(started=record.began, host=f"endpoint {self._config.endpoint}", reason=reason)
         return Waiting(reason=reason or "queued at the endpoint")
-
-    def _holder(self, task: Task) -> dict[str, Any]:
-        """Where the process runs, as the remote wrote it; empty where that is not seen here."""
-        try:
-            holder: dict[str, Any] = json.loads((task.folder / "lock").read_bytes())
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise StorageError(f"{task.folder / 'lock'}: {error}; make it readable") from error
-        return holder
 
     def _told(self, task: Task, report: Report) -> Report:
         if isinstance(report, Ended | Lost):

@@ -1,7 +1,6 @@
 """What a task at the remote left behind: fetched, compared with what the remote told of it, put in place."""
 
 import hashlib
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +19,10 @@ from apsdm_bluesky.transfer import (
     resolve_inside,
 )
 
-from ._advice import TAIL_BYTES, Cut, Ending, advise
+from ._facts import Facts, Holder, advised
 from ._globus_compute_record import Fetch, Record, Step, write_record
 from ._protocol import Blame, Ended, Lost, Running, Task
+from ._warden import _records
 
 _LISTING = "ended.json"
 _ATTEMPTS = 5
@@ -37,22 +37,12 @@ class _File(BaseModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class _Listing(BaseModel):
+class _Listing(Facts):
     """The remote's word on how a task ended."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid")
 
-    status: int | None
-    started: float | None
-    ended: float
-    host: str
-    pid: int | None
-    cpu_s: float | None
-    memory: int | None
     lost: bool
-    cut: Cut | None
-    limit: float | None
-    said: str
     files: tuple[_File, ...]
 
 
@@ -191,41 +181,46 @@ def _publish(task: Task, staging: Path) -> None:
     sync(task.folder)
 
 
-def read_in_place(task: Task, record: Record) -> Ended | Lost | None:
+def read_in_place(task: Task, record: Record, *, is_over: bool) -> Ended | Lost | None:
     """How a task ended that worked in its folder here; None where the remote has no word on it.
+
+    Parameters
+    ----------
+    is_over
+        A call for it is over. Before, what is no word of the remote is of the command itself, which goes on.
 
     Raises
     ------
     StorageError
-        Its word cannot be read.
+        The folder cannot be read.
     """
-    if not (task.folder / _LISTING).exists():
-        return None
     try:
-        return _report(task, _listing(task.folder), record)
-    except _UnfitError as error:
-        raise StorageError(f"{task.folder}: {error}; run it anew as another task") from error
+        data = _records.ended(task.folder)
+        return None if data is None else _report(task, _Listing.model_validate_json(data), record)
+    except OSError as error:
+        raise StorageError(f"{task.folder}: {error.strerror}; make it readable") from error
+    except ValueError:
+        return Lost(reason=_records.DAMAGED) if is_over else None
+
+
+def read_holder(task: Task) -> Holder | None:
+    """Where the process runs, as the remote wrote it; None where that is not seen here, or overwritten."""
+    path = task.folder / "lock"
+    try:
+        data = _records.read(path)
+        return None if data is None else Holder.model_validate_json(data)
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}; make it readable") from error
+    except ValueError:
+        return None
 
 
 def _report(task: Task, listing: _Listing, record: Record) -> Ended | Lost:
     """The remote's word, with what Compute told where the remote was only asked because of it."""
     if listing.lost:
         return Lost(reason=f"{listing.said} (Globus Compute: {record.failure or 'it goes on'})")
-    blame, reason = _advised(task, listing)
+    blame, reason = advised(task, listing)
     if record.failure and listing.started is None and not record.is_stopped:
         blame, reason = Blame.SYSTEM, f"the endpoint could not run it: {record.failure}"
     known = listing.model_dump(include={"status", "started", "ended", "host", "pid", "cpu_s", "memory"})
     return Ended(**known, blame=blame, reason=reason)
-
-
-def _advised(task: Task, listing: _Listing) -> tuple[Blame | None, str]:
-    told = listing.model_dump(include={"status", "cut", "limit", "said"})
-    tail = _tail(task.stderr) or _tail(task.stdout)
-    return advise(Ending(command=task.command, work=str(task.work), tail=tail, **told))
-
-
-def _tail(path: Path) -> str:
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - TAIL_BYTES))
-        return file.read().decode(errors="replace")

@@ -4,7 +4,7 @@ import json
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from apsdm_bluesky.config import GlobusComputeConfig
 from apsdm_bluesky.durable import make_folder, sync
@@ -24,6 +24,7 @@ from ._globus_compute_wire import FUNCTION, function_code, function_digest, payl
 if TYPE_CHECKING:
     from globus_sdk import ComputeClientV2, ComputeClientV3, GlobusAPIError, GlobusApp
 
+Kind = TypeVar("Kind")
 _PLACE = "workflows.remotes"
 _OVER = frozenset({"success", "failed"})
 _RUNNING = frozenset({"running", "execution-start", "execution-end", "result-received", "result-enqueued"})
@@ -97,7 +98,7 @@ class ComputeService(GlobusSession[ComputeClients]):
         except ApsdmError:
             self._known.unlink(missing_ok=True)  # somebody may have removed the function
             raise
-        calls = answer.get("tasks", {}).get(function)
+        calls = _fit(answer.get("tasks"), dict).get(function)
         if not isinstance(calls, list) or len(calls) != 1:
             raise ServiceError("Globus Compute answers without the id of the call; looked for later")
         return str(calls[0])
@@ -108,18 +109,18 @@ class ComputeService(GlobusSession[ComputeClients]):
 
         with self.asking(f"task group {group}") as clients:
             try:
-                tasks = _document(clients.v2.get_task_group(group)).get("tasks") or []
+                tasks = _fit(_document(clients.v2.get_task_group(group)).get("tasks"), list)
             except globus_sdk.GlobusAPIError as error:
                 if error.http_status == 404:  # no call arrived
                     return ()
                 raise
-        return tuple(str(task["id"]) for task in tasks)
+        return tuple(str(_fit(task, dict).get("id")) for task in tasks)
 
     def states(self, calls: tuple[str, ...]) -> dict[str, CallState]:
         """What Compute tells of each call."""
         with self.asking(f"endpoint {self._config.endpoint}") as clients:
-            told = _document(clients.v2.get_task_batch(calls)).get("results") or {}
-        return {call: _state(told.get(call) or {}) for call in calls}
+            told = _fit(_document(clients.v2.get_task_batch(calls)).get("results"), dict)
+        return {call: _state(_fit(told.get(call), dict)) for call in calls}
 
     def trouble(self) -> str:
         """Why the endpoint does not take calls up now; '' where it does."""
@@ -208,6 +209,15 @@ def _state(told: dict[str, Any]) -> CallState:
     lines = str(told.get("exception") or told.get("reason") or "").split("\n")
     failure = next((line.strip() for line in reversed(lines) if line.strip()), "it tells no reason")
     return CallState(status=status, failure=failure[:300] if status == "failed" else "")
+
+
+def _fit(value: Any, kind: type[Kind]) -> Kind:
+    """A part of an answer; an empty one where it is null or not there."""
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise ServiceError("Globus Compute answers unexpectedly; asked again later")
+    return value
 
 
 def _document(response: Any) -> dict[str, Any]:

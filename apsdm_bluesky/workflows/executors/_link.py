@@ -19,6 +19,7 @@ _PROGRAM = Path(__file__).with_name("_warden")
 _LOG = "warden.log"
 # Between two starts, at the least.
 _PAUSE_S = 1.0
+_CHUNK = 4096
 
 
 class Link:
@@ -45,6 +46,7 @@ class Link:
         self._hear = hear
         self._orders: SimpleQueue[bytes | None] = SimpleQueue()
         self._closing = threading.Event()
+        self._told = ""
         self._thread = threading.Thread(target=self._run, name="warden", daemon=True)
 
     def open(self) -> None:
@@ -65,14 +67,28 @@ class Link:
         while not self._closing.is_set():
             begun = time.monotonic()
             try:
-                reason = self._one()
-            except OSError as error:
-                reason = f"the warden cannot be started: {error.strerror}"
-            if self._closing.is_set():
-                return
-            log.warning("%s: %s", self._folder, reason)
-            self._hear({"gone": reason})
+                self._live()
+            except Exception as error:  # noqa: BLE001 - without this thread, tasks would wait for ever
+                self._tell(error)
             self._closing.wait(max(0.0, begun + _PAUSE_S - time.monotonic()))
+
+    def _live(self) -> None:
+        """Run one warden to its end, and tell how that came."""
+        reason = "the warden could not be kept; the agent's log says why"
+        try:
+            reason = self._one()
+        except OSError as error:
+            reason = f"the warden cannot be started: {error.strerror}"
+        finally:
+            if not self._closing.is_set():
+                log.warning("%s: %s", self._folder, reason)
+                self._hear({"gone": reason})
+
+    def _tell(self, error: Exception) -> None:
+        """Log a defect, once while it comes again."""
+        if repr(error) != self._told:
+            self._told = repr(error)
+            log.error("%s: the warden could not be kept; another one starts", self._folder, exc_info=error)
 
     def _one(self) -> str:
         """Run one warden to its end; how that came."""
@@ -80,14 +96,27 @@ class Link:
         if self._closing.is_set():
             self._orders.put(None)
         with (self._folder / _LOG).open("ab") as errors, self._process(errors) as process:
-            stdin, stdout = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
+            stdin = cast("IO[bytes]", process.stdin)
             writer = threading.Thread(target=_write, args=(stdin, self._orders), daemon=True)
             writer.start()
+            try:
+                self._listen(process)
+            finally:
+                self._orders.put(None)
+                writer.join()
+        return f"the warden ended ({process.returncode}); see {_LOG} there"
+
+    def _listen(self, process: "subprocess.Popen[bytes]") -> None:
+        """Hear all that a warden and its keepers say; nobody is left of them when it returns."""
+        stdout = cast("IO[bytes]", process.stdout)
+        try:
             for line in stdout:
                 self._hear(json.loads(line))
-            self._orders.put(None)
-            writer.join()
-        return f"the warden ended ({process.returncode}); see {_LOG} there"
+        except BaseException:
+            process.kill()
+            while stdout.read(_CHUNK):  # the keepers end with it
+                pass
+            raise
 
     def _process(self, errors: IO[bytes]) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(

@@ -11,7 +11,7 @@ from typing import Any
 from apsdm_bluesky.durable import make_folder
 from apsdm_bluesky.errors import ConfigError, ServiceError, StorageError
 
-from ._advice import TAIL_BYTES, Cut, Ending, advise
+from ._facts import Facts, advised
 from ._link import Link
 from ._protocol import Ended, Lost, Report, Running, Task, Waiting
 from ._warden import _records
@@ -115,18 +115,17 @@ class LocalProcesses:
     def look(self, task: Task) -> Report | None:
         """See `Executor.look`."""
         with self._lock:
-            live, owns = self._live.get(task.id), self._owns
-            ended, started = _recorded(task.folder)
-            obstacle = "" if owns else self._obstacle
-        if ended is not None:
-            return _ended(task, ended)
-        if live is not None:
-            return Waiting(reason=obstacle) if obstacle and isinstance(live.report, Waiting) else live.report
-        if started is None:
-            return None
-        if owns:
-            return Lost(reason="the agent or its warden ended while it ran; nothing of it goes on")
-        return Running(started=started, host=os.uname().nodename, reason=obstacle)
+            obstacle = "" if self._owns else self._obstacle
+            live = self._live.get(task.id)
+            if live is not None:  # what stands in its folder now may be of its own command
+                waits = obstacle and isinstance(live.report, Waiting)
+                return Waiting(reason=obstacle) if waits else live.report
+            end, started = _recorded(task)
+        if isinstance(end, Ended) or started is None:
+            return end
+        if obstacle:
+            return Running(started=started, host=os.uname().nodename, reason=obstacle)
+        return end or Lost(reason="the agent or its warden ended while it ran; nothing of it goes on")
 
     def stop(self, task: Task) -> None:
         """See `Executor.stop`."""
@@ -159,6 +158,8 @@ class LocalProcesses:
                     self._link.send({"start": live.order})
             elif "gone" in message:
                 self._owns, self._obstacle = False, message["gone"]
+            elif "task" not in message:
+                self._obstacle = message["obstacle"]
             else:
                 self._learn(message)
                 if "over" not in message:
@@ -197,16 +198,22 @@ class LocalProcesses:
             raise _storage(task.folder, error) from error
 
 
-def _recorded(folder: Path) -> tuple[dict[str, Any] | None, float | None]:
-    """How the task in a folder ended and when it was started, as far as it did and was."""
+def _recorded(task: Task) -> tuple[Ended | Lost | None, float | None]:
+    """How a task ended and when it was started, as far as it did and was."""
     try:
-        return _records.ended(folder), _records.started(folder)
+        return _end(task), _records.started(task.folder)
     except OSError as error:
-        raise StorageError(f"{folder}: {error.strerror}; make it readable") from error
-    except ValueError as error:
-        raise StorageError(
-            f"{folder}: its report is damaged ({error}); run it anew as another task"
-        ) from error
+        raise StorageError(f"{task.folder}: {error.strerror}; make it readable") from error
+
+
+def _end(task: Task) -> Ended | Lost | None:
+    """How a task ended; it is lost where somebody else wrote its report. Raises OSError."""
+    try:
+        data = _records.ended(task.folder)
+        facts = None if data is None else Facts.model_validate_json(data)
+    except ValueError:
+        return Lost(reason=_records.DAMAGED)
+    return None if facts is None else _ended(task, facts)
 
 
 def _check(**numbers: int | None) -> None:
@@ -233,30 +240,10 @@ def _order(task: Task) -> dict[str, Any]:
     }
 
 
-def _ended(task: Task, facts: dict[str, Any]) -> Ended:
-    ending = Ending(
-        command=task.command,
-        work=str(task.work),
-        status=facts["status"],
-        tail=_tail(task.stderr) or _tail(task.stdout),
-        cut=Cut(facts["cut"]) if facts.get("cut") else None,
-        limit=facts.get("limit"),
-        said=facts.get("said", ""),
-    )
-    blame, reason = advise(ending)
-    names = ("status", "started", "ended", "host", "pid", "cpu_s", "memory")
-    known: dict[str, Any] = {name: facts.get(name) for name in names}
-    return Ended(**known, blame=blame, reason=reason)
-
-
-def _tail(path: Path) -> str:
-    """The end of an output; '' where there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
-            return file.read(TAIL_BYTES).decode("utf-8", "replace").strip()
-    except OSError:  # somebody tidied up, which the report outlives
-        return ""
+def _ended(task: Task, facts: Facts) -> Ended:
+    blame, reason = advised(task, facts)
+    names = {"status", "started", "ended", "host", "pid", "cpu_s", "memory"}
+    return Ended(**facts.model_dump(include=names), blame=blame, reason=reason)
 
 
 def _storage(folder: Path, error: OSError) -> StorageError:

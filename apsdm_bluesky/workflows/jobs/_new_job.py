@@ -79,7 +79,7 @@ def inherited_stages(
     if first not in names:
         raise WorkflowError(f"stage {first!r} is not in {workflow.name}: it has {', '.join(names)}")
     before = entries[: names.index(first)]
-    if [entry.name for entry in before] != names[: len(before)]:
+    if [entry.name for entry in before] != names[: names.index(first)]:
         raise WorkflowError(f"the stages before {first!r} are not those of job {parent.id}: start anew")
     undone = [entry.name for entry in before if entry.state not in (State.DONE, State.SKIPPED)]
     if undone:

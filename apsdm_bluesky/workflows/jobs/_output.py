@@ -3,14 +3,12 @@
 import codecs
 import os
 import re
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from apsdm_bluesky.errors import StorageError
+from apsdm_bluesky.workflows._output_file import open_output
 
 _CHUNK = 2**16  # bytes: of whatever size the file is, no more is in memory
-_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NOT_PLAIN = re.compile(r"[^\n\t -~]")
 
 
@@ -44,19 +42,14 @@ class OutputFile:
         StorageError
             It cannot be read, or is no plain file: a process may have put a link or a pipe in its place.
         """
-        try:
-            descriptor = os.open(self._path, _OPEN)
-        except FileNotFoundError:  # the process has not begun
+        file = open_output(self._path)
+        if file is None:  # the process has not begun
             return
-        except OSError as error:
-            raise StorageError(f"{self._path}: {error.strerror}; it is not shown") from error
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise StorageError(f"{self._path}: is no plain file; it is not shown")
+        with file:
+            size = os.fstat(file.fileno()).st_size
             if self.at < 0:
-                self.at = max(0, found.st_size + self.at)
-            end = found.st_size if most is None else min(found.st_size, self.at + most)
+                self.at = max(0, size + self.at)
+            end = size if most is None else min(size, self.at + most)
             file.seek(self.at)
             while self.at < end and (data := file.read(min(_CHUNK, end - self.at))):
                 self.at += len(data)

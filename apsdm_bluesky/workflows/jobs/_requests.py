@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apsdm_bluesky.config import TriggerConfig
-from apsdm_bluesky.errors import StorageError, WorkflowError
+from apsdm_bluesky.errors import ServiceError, StorageError, WorkflowError
 from apsdm_bluesky.spool import RunFile, Spool
 from apsdm_bluesky.workflows._definition import Workflow
 from apsdm_bluesky.workflows._triggers import NOTE, frames_lost, rule_arguments, rules_of, why_not
@@ -44,7 +44,7 @@ class TriggerRequests:
         self._store = store
         self._actor = actor
         self._settled: set[str] = set()
-        self._told: set[str] = set()
+        self._told: dict[str, str] = {}
 
     def reconcile(self, runs: Iterable[RunFile] | None = None) -> int:
         """Submit what runs that have ended ask for; returns how many jobs there were.
@@ -59,11 +59,27 @@ class TriggerRequests:
         StorageError, ServiceError
             The database cannot be written now.
         """
-        new = 0
-        for run in self._spool.runs() if runs is None else runs:
-            if run.uid not in self._settled and (ended := self._ended(run)) is not None:
-                new += sum(self._submit(ended, rule) for rule in ended.rules)
-                self._mark(run)
+        listed = list(self._spool.runs() if runs is None else runs)
+        self._forget_all_but({run.uid for run in listed})
+        return sum(self._request(run) for run in listed if run.uid not in self._settled)
+
+    def _forget_all_but(self, uids: set[str]) -> None:
+        self._settled &= uids
+        self._told = {key: uid for key, uid in self._told.items() if uid in uids}
+
+    def _request(self, run: RunFile) -> int:
+        """How many jobs there were of a run; one that cannot be judged does not hold up the others."""
+        try:
+            if (ended := self._ended(run)) is None:
+                return 0
+            new = sum(self._submit(ended, rule) for rule in ended.rules)
+        except (StorageError, ServiceError):
+            raise
+        except Exception:
+            log.exception("run %s starts no workflow; its documents are not as they should be", run.uid)
+            self._settled.add(run.uid)
+            return 0
+        self._mark(run)
         return new
 
     def _ended(self, run: RunFile) -> _Ended | None:
@@ -71,9 +87,9 @@ class TriggerRequests:
         try:
             return self._read(run)
         except StorageError as error:
-            self._tell(run.uid, f"run {run.uid} starts no workflow: {error}")
+            self._tell(run.uid, run.uid, f"run {run.uid} starts no workflow: {error}")
         except WorkflowError as error:
-            self._tell(run.uid, f"run {run.uid} starts no workflow: {error}")
+            self._tell(run.uid, run.uid, f"run {run.uid} starts no workflow: {error}")
             self._settled.add(run.uid)
         return None
 
@@ -113,19 +129,19 @@ class TriggerRequests:
             return not why_not(rule, run.start, run.stop, lost=run.lost)
         except WorkflowError as error:
             key = f"{rule.name}: {rule.when}"
-            self._tell(key, f"rule {rule.name} does not apply to run {run.uid}: {error}")
+            self._tell(key, run.uid, f"rule {rule.name} does not apply to run {run.uid}: {error}")
             return False
 
     def _mark(self, run: RunFile) -> None:
         try:
             run.mark_triggered()
         except StorageError as error:
-            self._tell(run.uid, f"run {run.uid}: {error}")
+            self._tell(run.uid, run.uid, f"run {run.uid}: {error}")
             return
         self._settled.add(run.uid)
 
-    def _tell(self, key: str, message: str) -> None:
-        """Log it, once for each key: a run, or a rule's condition."""
+    def _tell(self, key: str, uid: str, message: str) -> None:
+        """Log it, once for each key, a run or a rule's condition, as long as that run is in the spool."""
         if key not in self._told:
-            self._told.add(key)
+            self._told[key] = uid
             log.error("%s", message)

@@ -53,7 +53,12 @@ def main(folder: Path) -> None:
         code = keep(order, settings, step)
         started, ended = _records.started(work) is not None, _records.ended(work)
         keep(order, settings, 0)  # started again after the crash
-        said = {"step": step, "code": code, "started": started, "ended": ended and ended["status"]}
+        said = {
+            "step": step,
+            "code": code,
+            "started": started,
+            "ended": ended and json.loads(ended)["status"],
+        }
         ran = "".join(path.read_text() for path in work.glob("effects"))
         print(json.dumps({**said, "again": _records.ended(work) == ended, "ran": ran}), flush=True)
 

@@ -303,6 +303,39 @@ def test_an_endpoint_that_runs_nothing(globus, compute, tmp_path):
     other.close()
 
 
+def test_a_refusal_while_it_is_settled_is_told(globus, compute, tmp_path):
+    other = executor(globus, tmp_path, python="/no/such/python")
+    task = counting(tmp_path)
+    other.start(task)
+    globus.fault("compute_submit", status=403, times=1000)
+    wait_for(lambda: "have its owner permit" in looked(other, task).reason)
+    globus.clear_faults()
+    assert isinstance(end_of(other, task), Ended)
+    other.close()
+
+
+def test_a_command_that_writes_its_own_report_is_lost_when_it_is_over(compute, tmp_path):
+    flag = tmp_path / "flag"
+    script = f"echo '{{}}' > ../ended.json; touch there; while ! test -e {flag}; do sleep 0.05; done"
+    task = shell(tmp_path, script, timeout_s=60)
+    compute.start(task)
+    wait_for((task.work / "there").exists)
+    assert isinstance(looked(compute, task), Running)
+    flag.touch()
+    end = end_of(compute, task)
+    assert isinstance(end, Lost)
+    assert "report is damaged" in end.reason
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", '{"time": "x", "host": 1, "pid": []}', ""])
+def test_rubbish_in_place_of_the_lock(globus, compute, tmp_path, text):
+    globus.compute_endpoint(online=False)
+    task = counting(tmp_path)
+    compute.start(task)
+    (task.folder / "lock").write_text(text)
+    assert isinstance(looked(compute, task), Waiting)
+
+
 def test_the_service_is_restarted_while_it_runs(tmp_path, monkeypatch):
     process = GlobusProcess(tmp_path / "globus")
     with process:

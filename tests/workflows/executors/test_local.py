@@ -142,14 +142,6 @@ def test_a_folder_that_cannot_be_made(single: LocalProcesses, tmp_path: Path) ->
         single.start(shell(tmp_path, "true"))
 
 
-def test_a_damaged_report(single: LocalProcesses, tmp_path: Path) -> None:
-    task = shell(tmp_path, "true")
-    run(single, task)
-    (task.folder / "ended.json").write_text("[1]")
-    with pytest.raises(StorageError, match="damaged"):
-        single.look(task)
-
-
 def test_closed(tmp_path: Path) -> None:
     executor = LocalProcesses(tmp_path / "executor", parallel=1, output_bytes=1000, notify=nothing)
     executor.start(running := shell(tmp_path, f"trap '' TERM; while :; do sleep 1; done # {tmp_path}"))

@@ -2,7 +2,9 @@
 
 import json
 import os
+import select
 import signal
+import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -69,21 +71,31 @@ class Keeper:
             self._facts |= {"cut": "stopped", "ended": time.time()}
             return
         keeper, now = os.getpid(), time.time()
+        if self._order.timeout_s is not None:
+            self._end_at = time.monotonic() + self._order.timeout_s
         report, write = os.pipe()
         pid = os.fork()
         if pid == 0:
             become(self._order, self._settings.mark, keeper, write)
         os.close(write)
-        with open(report, "rb") as file:  # noqa: PTH123 - a descriptor
-            refused = file.read()
+        refused = self._refused(report)
         if refused:
             self._facts |= {**json.loads(refused), "ended": now}
             return
         self._pid = pid
         self._facts |= {"started": now, "pid": pid}
-        if self._order.timeout_s is not None:
-            self._end_at = time.monotonic() + self._order.timeout_s
         tell(task=self._order.id, started=now, pid=pid)
+
+    def _refused(self, report: int) -> bytes:
+        """What the fork says instead of becoming the task; a folder that does not answer holds it up."""
+        while not select.select([report], [], [], _TICK_S)[0]:
+            tell(task=self._order.id, obstacle="its working folder or its program has not answered yet")
+            self._hear(0.0)
+            self._check_time()
+            if "cut" in self._facts:  # until it is the task, it hears nothing else
+                _tree.send(_tree.children(os.getpid()), signal.SIGKILL)
+        with open(report, "rb") as file:  # it said all at once, or ended
+            return file.read()
 
     def _watch(self) -> None:
         """Return when the task's own process has ended."""
@@ -140,16 +152,19 @@ class Keeper:
     def _check(self) -> None:
         """Hold the task to its limits."""
         below, limit = _tree.descendants(os.getpid()), self._settings.memory_bytes
-        held, written = _tree.memory(below, limit), sum(path.stat().st_size for path in self._outputs())
+        held, written = _tree.memory(below, limit), sum(self._outputs().values())
         self._memory = max(self._memory, held)
-        if time.monotonic() >= self._end_at:
-            self._cut("timeout", self._order.timeout_s, self._settings.grace_s)
+        self._check_time()
         if limit is not None and held > limit:
             self._cut("memory", limit, 0.0)
         if written > self._settings.output_bytes:
             self._cut("output", self._settings.output_bytes, 0.0)
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
             _tree.send(below, signal.SIGKILL)
+
+    def _check_time(self) -> None:
+        if time.monotonic() >= self._end_at:
+            self._cut("timeout", self._order.timeout_s, self._settings.grace_s)
 
     def _cut(self, cut: str, limit: float | None, grace_s: float) -> None:
         """Have all of it end, for the first of what may be several causes."""
@@ -160,9 +175,15 @@ class Keeper:
         self._kill_at = time.monotonic() + grace_s
         _tree.send(_tree.descendants(os.getpid()), signal.SIGTERM if grace_s else signal.SIGKILL)
 
-    def _outputs(self) -> list[Path]:
-        paths = (self._order.path / name for name in ("stdout", "stderr"))
-        return [path for path in paths if path.exists()]  # somebody may have tidied up
+    def _outputs(self) -> dict[Path, int]:
+        """The sizes of what it prints to [bytes], as far as nobody removed or replaced it."""
+        found = {}
+        for path in (self._order.path / name for name in ("stdout", "stderr")):
+            with suppress(FileNotFoundError):
+                facts = path.lstat()
+                if stat.S_ISREG(facts.st_mode):
+                    found[path] = facts.st_size
+        return found
 
     def _persist(self, write: Callable[[], Any]) -> Any:
         """Write a record; where the disk is full, say so and try again until it is not."""

@@ -20,7 +20,7 @@ from ._messages import Order, Settings, tell
 
 LOCK = "warden.lock"
 
-_TICK_S, _LOCK_S = 0.5, 0.02
+_TICK_S, _LOCK_S, _SWEEP_S = 0.5, 0.02, 0.005
 
 
 class Pool:
@@ -31,6 +31,7 @@ class Pool:
         self._waiting: deque[Order] = deque()
         self._keepers: dict[int, tuple[str, int | None]] = {}
         self._slots = list(range(settings.parallel))[::-1]
+        self._lost: list[str] = []
         self._rest = b""
         self._wake, wake = os.pipe()
         os.set_blocking(wake, False)
@@ -47,6 +48,7 @@ class Pool:
             if 0 in ready:
                 open_ = self._read()
             self._reap()
+            self._kill_strays()
             self._launch()
 
     def _read(self) -> bool:
@@ -104,15 +106,22 @@ class Pool:
         if slot is not None:
             self._slots.append(slot)
         if status != 0:
-            self._kill_strays()
-            tell(task=task, over=True)
+            self._lost.append(task)
 
     def _kill_strays(self) -> None:
-        """What a killed keeper leaves is a child of this process now."""
-        while strays := set(_tree.children(os.getpid())) - set(self._keepers):
-            for pid in strays:
-                _tree.send([pid, *_tree.descendants(pid)], signal.SIGKILL)
-                os.waitpid(pid, 0)
+        """What a killed keeper leaves is a child of this process now; its task is over when none is left."""
+        if not self._lost:
+            return
+        strays = set(_tree.children(os.getpid())) - set(self._keepers)
+        for pid in strays:  # SIGCHLD tells when one has ended
+            _tree.send([pid, *_tree.descendants(pid)], signal.SIGKILL)
+        for task in self._lost:
+            if strays:  # they have become another user's, or wait for a disk that does not answer
+                tell(task=task, obstacle=f"process {min(strays)} that it left does not end yet")
+            else:
+                tell(task=task, over=True)
+        if not strays:
+            self._lost.clear()
 
 
 def _keep(order: Order, settings: Settings, warden: int) -> None:
@@ -129,15 +138,20 @@ def _keep(order: Order, settings: Settings, warden: int) -> None:
         os._exit(code)
 
 
+def _wanted(settings: Settings) -> bool:
+    """Whether the executor is there and has not ended this process's orders."""
+    orders = select.poll()
+    orders.register(0, 0)  # only its end, not what stands in it
+    return not orders.poll(0) and os.getppid() == settings.parent
+
+
 def _own(settings: Settings) -> bool:
     """Wait for the lock, which a warden and its keepers hold while they live; False where nobody wants it.
 
     The descriptor stays open, and every keeper inherits it.
     """
     fd = os.open(Path(settings.folder) / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    orders = select.poll()
-    orders.register(0, 0)  # only its end, not what stands in it
-    while not orders.poll(0) and os.getppid() == settings.parent:
+    while _wanted(settings):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -147,14 +161,26 @@ def _own(settings: Settings) -> bool:
     return False
 
 
+def _clear(settings: Settings) -> bool:
+    """Kill what an earlier warden left, until nothing of it goes on; False where nobody wants that."""
+    pause = _SWEEP_S
+    while left := _tree.sweep(settings.mark):
+        if not _wanted(settings):
+            return False
+        if pause >= _TICK_S:  # it waits for a disk or a network that does not answer
+            tell(obstacle=f"process {left[0]} of an earlier task does not end: mend what it waits for")
+        time.sleep(pause)
+        pause = min(2 * pause, _TICK_S)
+    return True
+
+
 def main(settings_json: str) -> None:
     """Run a warden on stdin and stdout."""
     settings = Settings(**json.loads(settings_json))
     # It ends with its executor, not with what a terminal or a service manager sends to all of a group.
     signal.pthread_sigmask(signal.SIG_BLOCK, set(HEARD) - {signal.SIGCHLD})
     _tree.adopt_orphans()
-    if not _own(settings):
+    if not (_own(settings) and _clear(settings)):
         sys.exit(0)
-    _tree.sweep(settings.mark)
     tell(ready=True)
     Pool(settings).run()

@@ -3,7 +3,6 @@
 import ctypes
 import os
 import signal
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +10,6 @@ from pathlib import Path
 _PROC = Path("/proc")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_PAUSE_S = 0.005
 
 
 def adopt_orphans() -> None:
@@ -63,11 +61,11 @@ def marked(mark: str) -> Iterator[int]:
                 yield int(entry.name)
 
 
-def sweep(mark: str) -> None:
-    """Kill our user's processes whose environment holds `mark`; returns when none is left."""
-    while left := list(marked(mark)):
-        send(left, signal.SIGKILL)
-        time.sleep(_PAUSE_S)
+def sweep(mark: str) -> list[int]:
+    """Kill our user's processes whose environment holds `mark`; those that were left."""
+    left = list(marked(mark))
+    send(left, signal.SIGKILL)
+    return left
 
 
 def memory(pids: list[int], limit: int | None) -> int:
