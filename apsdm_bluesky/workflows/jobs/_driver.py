@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from apsdm_bluesky.errors import ApsdmError, ServiceError, StorageError, WorkflowError
 from apsdm_bluesky.workflows._definition import LOCAL
+from apsdm_bluesky.workflows._output_file import tail
 from apsdm_bluesky.workflows._outputs import MAX_OUTPUT
 from apsdm_bluesky.workflows.executors import Blame, Ended, Executor, Lost, Report, Running
 
@@ -27,7 +28,6 @@ from ._prepare import prepare, skip_reason, task_of, write_variables
 from ._publish import make_job_folder, publish
 from ._settle import after_failure, after_success, has_failed
 from ._store import JobStore, StaleError
-from ._tails import tail
 from ._work import Work
 
 log = logging.getLogger(__name__)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from apsdm_bluesky.workflows._definition import Stage, Variable
+from apsdm_bluesky.workflows._output_file import tail
 from apsdm_bluesky.workflows.executors import Ended, Lost, Running
 
 from ._events import Event
@@ -14,7 +15,6 @@ from ._machine import apply
 from ._prepare import known_variables
 from ._settle import latest
 from ._store import JobStore
-from ._tails import tail_text
 
 TAIL = 4096
 """Bytes of the output that the record keeps."""
@@ -120,9 +120,7 @@ def _after(attempt: Attempt, report: Running | Ended | Lost, folder: Path) -> At
     if isinstance(report, Running):
         return dataclasses.replace(attempt, started=report.started, host=report.host, pid=report.pid)
     own = folder / attempt.folder
-    attempt = dataclasses.replace(
-        attempt, stdout=tail_text(own / "stdout", TAIL), stderr=tail_text(own / "stderr", TAIL)
-    )
+    attempt = dataclasses.replace(attempt, stdout=_tail(own / "stdout"), stderr=_tail(own / "stderr"))
     if isinstance(report, Lost):
         return dataclasses.replace(attempt, ended=time.time(), lost=True, reason=report.reason)
     return dataclasses.replace(
@@ -137,3 +135,8 @@ def _after(attempt: Attempt, report: Running | Ended | Lost, folder: Path) -> At
         blame=report.blame,
         reason=report.reason,
     )
+
+
+def _tail(path: Path) -> str:
+    """As text; bytes that are no UTF-8 become U+FFFD."""
+    return tail(path, TAIL).decode(errors="replace")

@@ -188,6 +188,12 @@ def test_a_pipe_in_the_results_is_not_waited_for(bench):
 # -- processes --
 
 
+def test_a_pipe_in_the_place_of_the_output_is_not_waited_for(bench):
+    job = bench.run(workflow(shell("one", "rm ../stdout; mkfifo ../stdout"), name="fifo"))
+    assert job.state is State.DONE
+    assert bench.store.attempts(job.id)[0].stdout == ""
+
+
 def test_a_function_takes_more_variables_than_an_environment_holds(bench):
     stage = Stage(name="one", call="textwrap:dedent")
     made = workflow(stage, arguments={"text": None, "more": None}, name="many-variables")
