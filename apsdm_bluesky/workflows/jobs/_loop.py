@@ -161,7 +161,8 @@ class JobLoop:
 
     def _forget(self, unfinished: Mapping[str, object]) -> None:
         for known in (self._seen, self._lanes, self._due, self._trouble):
-            for uid in [uid for uid in known if uid not in unfinished]:
-                known.pop(uid, None)
+            for uid in list(known):  # at one stroke: the crew's threads add to it
+                if uid not in unfinished:
+                    known.pop(uid, None)
         with self._lock:
             self._tasks = {task: job for task, job in self._tasks.items() if job in unfinished}
