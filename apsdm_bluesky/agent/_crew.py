@@ -26,7 +26,9 @@ class Crew:
         self._changed = threading.Event()
 
     def put(self, name: str, job: Callable[[], bool], *, again: bool = False) -> None:
-        """Have `job` done, unless one of that name is being done; it tells whether it changed anything.
+        """Have `job` done, unless one of that name is being done, or the crew is closed.
+
+        The job tells whether it changed anything.
 
         Parameters
         ----------
@@ -34,12 +36,14 @@ class Crew:
             Where one is being done, have it done once more after that: what it has seen may be old.
         """
         with self._lock:
+            if self._closed:
+                return
             if name in self._busy:
                 if again:
                     self._again[name] = job
                 return
             self._busy.add(name)
-        self._pool.submit(self._do, name, job)
+            self._pool.submit(self._do, name, job)
 
     def wait(self, timeout: float) -> bool:
         """Wait until a job has changed something; False when none has by `timeout` seconds."""
@@ -49,16 +53,15 @@ class Crew:
 
     def close(self) -> None:
         """Wait for the jobs that are being done; those that have not begun are given up."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _do(self, name: str, job: Callable[[], bool]) -> None:
         changed = False
         try:
             changed = job()
-        except (
-            Exception
-        ):  # a job tells its own faults: what comes here is a defect, and must not stop the others
+        except Exception:  # it tells its own faults: this is a defect, and must not stop the others
             log.exception("%s", name)
         finally:
             if changed:
@@ -66,5 +69,5 @@ class Crew:
             with self._lock:
                 self._busy.discard(name)
                 next_one = self._again.pop(name, None)
-            if next_one is not None and not self._closed:
+            if next_one is not None:
                 self.put(name, next_one)
