@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from apsdm_bluesky.errors import ApsdmError
 from apsdm_bluesky.texts import moment, plain, seconds_text, shortened, size_text, value_text
 
 from ._job_store import JobArgument, opened_jobs, print_table, warn_where_nobody_works
@@ -50,10 +49,7 @@ def compare(
 
     with opened_jobs(configured(config, home)) as store:
         first, second = store.get(job), store.get(other)
-        try:
-            found = compare(store, first, second)
-        except OSError as error:
-            raise ApsdmError(f"{error.filename}: {error.strerror}; give read permission there") from error
+        found = compare(store, first, second)
     if as_json:
         print(json.dumps({"differences": [asdict(one) for one in found]}))
     elif found:

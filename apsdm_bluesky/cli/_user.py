@@ -56,11 +56,15 @@ def list_(config: ConfigOption = None, home: HomeOption = None, as_json: JsonOpt
 
 @app.command()
 def remove(name: NameArgument, config: ConfigOption = None, home: HomeOption = None) -> None:
-    """Let somebody log in no more; all logins and API keys of theirs end."""
+    """Let somebody log in no more; all logins and API keys of theirs end.
+
+    Where people are kept elsewhere (PAM, LDAP, OIDC), remove them there first; here logins and keys end.
+    """
     from apsdm_bluesky.tiled_config import PasswordFile, forget_person
 
-    settings = _settings(config, home)
-    PasswordFile.of(settings.folders).remove(name)
+    settings = configured(config, home)
+    if settings.people.provider == "password_file":
+        PasswordFile.of(settings.folders).remove(name)
     forget_person(settings.folders, settings.people.provider, name)
     print(f"{name} may log in no more; a token that is out lives for 15 minutes at most")
 

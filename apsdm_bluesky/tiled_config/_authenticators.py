@@ -55,12 +55,14 @@ class Guarded(InternalAuthenticator):
             429: too many attempts. 503: passwords cannot be checked now.
         """
         name = username if is_name(username) else ""
+        if not name or not password:
+            return None
         address = caller.get()
         wait = self._throttle.attempt(name, address)
         if wait:
             log.warning("too many wrong passwords for %r from %s", name, address)
             raise _too_many(wait)
-        if not name or not password or not await self._right(name, password):
+        if not await self._right(name, password):
             return None
         self._throttle.succeeded(name, address)
         return UserSessionState(name, {})

@@ -8,6 +8,10 @@
   and fails. It becomes the header that Tiled compares well.
 - A login's body may be of any size. One of more than 64 KiB is refused.
 - Ending a session by its number fails without a login; that is told as what it is.
+- Its page `/ui` reads any file that its address names by `..` or a second slash; such addresses are not served.
+- A key in the address becomes the browser's login, so that a link logs in as whoever sent it; it becomes a header of
+  the request to the API, and is nothing elsewhere.
+- Bodies are read before it is asked who sends them. Without a login they are refused first.
 
 And authenticators are told who asks, which Tiled does not tell them; our own API key is exchanged for a token.
 """
@@ -16,7 +20,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit
 
 from ._caller import caller
 from ._service import ServiceToken
@@ -30,6 +34,7 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 _NOT_SERVED = ("/zarr", "/api/graphql")
 _LOGINS = ("/login", "/logout", "/api/v1/auth/")
 _LARGEST_LOGIN = 1 << 16
+_LARGEST_REGISTERING = 1 << 26
 _REGISTERING = ("/api/v1/register", "/api/v1/metadata", "/api/v1/data_source")
 
 
@@ -51,13 +56,13 @@ class Gate:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         path = scope.get("path", "")
-        if path.startswith(_NOT_SERVED):
+        if path.startswith(_NOT_SERVED) or _leads_out(path):
             await _refuse(scope, send, 404, "Not served here.")
             return
         if scope["type"] in ("http", "websocket"):
             caller.set((scope.get("client") or ("unknown",))[0])
         if scope["type"] == "http":
-            scope = self._with_token(scope)
+            scope = self._with_token(_without_key_in_address(scope))
         if scope["type"] == "http" and scope["method"] not in _SAFE:
             scope = _with_form_token(scope)
             checked = await _checked(scope, path, receive, send)
@@ -77,7 +82,7 @@ class Gate:
 
 async def _checked(scope: Message, path: str, receive: Receive, send: Send) -> Receive | None:
     """What the application is to receive; None where the request was refused."""
-    if path.startswith("/api/v1/auth/session/revoke/") and not _has_credential(scope):
+    if _wants_credential(path) and not _has_credential(scope):
         await _refuse(scope, send, 401, "Not logged in.")
         return None
     if path.startswith(_LOGINS):
@@ -87,12 +92,38 @@ async def _checked(scope: Message, path: str, receive: Receive, send: Send) -> R
             return None
         return _replayed(body, receive)
     if path.startswith(_REGISTERING):
-        body = await _read(receive)
-        if (climbing := _climbing_address(body or b"")) is not None:
+        body = await _read(receive, _LARGEST_REGISTERING)
+        if body is None:
+            await _refuse(scope, send, 413, "More than 64 MiB are not registered at once.")
+            return None
+        if (climbing := _climbing_address(body)) is not None:
             await _refuse(scope, send, 403, f"{climbing}: an address with '..' is not registered.")
             return None
-        return _replayed(body or b"", receive)
+        return _replayed(body, receive)
     return receive
+
+
+def _leads_out(path: str) -> bool:
+    return path.startswith("/ui/") and (path[4:].startswith("/") or ".." in path.split("/") or "\0" in path)
+
+
+def _wants_credential(path: str) -> bool:
+    """Of addresses that change something; logins give what they have in the body."""
+    if path.startswith("/api/v1/auth/session/revoke/"):
+        return True
+    return path.startswith("/api/") and not path.startswith(_LOGINS)
+
+
+def _without_key_in_address(scope: Message) -> Message:
+    fields = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    keys = [value for name, value in fields if name == "api_key"]
+    if not keys:
+        return scope
+    rest = urlencode([(name, value) for name, value in fields if name != "api_key"])
+    headers = [*scope["headers"]]
+    if scope["path"].startswith("/api/") and not any(name == b"authorization" for name, _ in headers):
+        headers.append((b"authorization", f"Apikey {keys[0]}".encode("latin-1", "replace")))
+    return {**scope, "query_string": rest.encode("latin-1"), "headers": headers}
 
 
 def _has_credential(scope: Message) -> bool:
@@ -134,15 +165,17 @@ def _addresses(content: Any) -> Iterator[str]:
             yield from _addresses(value)
 
 
-async def _read(receive: Receive, largest: int | None = None) -> bytes | None:
-    """The body; None where it is larger."""
+async def _read(receive: Receive, largest: int) -> bytes | None:
+    """The body; None where it is larger, or did not come to its end."""
     chunks: list[bytes] = []
     size = 0
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
-        if largest is not None and size > largest:
+        if size > largest:
             return None
         if not message.get("more_body"):
             return b"".join(chunks)

@@ -53,7 +53,7 @@ class Person:
 async def person_of(request: Request) -> Person | None:
     """Who asks, by an API key (header or cookie) or a token; None where that is missing, wrong or expired.
 
-    A key in the address is none: a link from somebody else could bring it.
+    A key that may do less than its person is none.
     """
     async with _database(request) as db:
         return _person(await _principal(request, db), request.app.state.people)
@@ -117,7 +117,9 @@ async def _principal(request: Request, db: AsyncSession) -> Any:
         return await _of_token(credential, _settings(request), db)
     key = credential if scheme.lower() == "apikey" else request.cookies.get(LOGIN_COOKIE, "")
     found = await lookup_valid_api_key(db, _bytes(key))
-    return None if found is None else found.principal
+    # A key that was made to read opens no page: there one cancels and starts.
+    whole = found is not None and (found.note == _NOTE or "inherit" in found.scopes)
+    return found.principal if whole else None
 
 
 async def _of_token(token: str, settings: Settings, db: AsyncSession) -> Any:

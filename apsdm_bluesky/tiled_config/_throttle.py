@@ -56,7 +56,9 @@ class Throttle:
         if len(self._attempts) < _LARGEST:
             return
         self._attempts = {key: times for key, times in self._attempts.items() if times and times[-1] > now - _WINDOW_S}
-        for key in list(self._attempts)[: max(0, len(self._attempts) - _LARGEST // 2)]:
+        # Of whom little is known is forgotten first: many addresses do not hide a name that is being guessed at.
+        fewest = sorted(self._attempts, key=lambda key: len(self._attempts[key]))
+        for key in fewest[: max(0, len(fewest) - _LARGEST // 2)]:
             del self._attempts[key]
 
 

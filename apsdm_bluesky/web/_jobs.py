@@ -20,7 +20,9 @@ from ._route import pages
 router = pages()
 
 _PAGE = 50
-_LARGEST = 64 << 20  # bytes: larger files are compared by their size alone, for a page must not take minutes
+_BUDGET = 256 << 20  # bytes that a comparison reads
+_MOST_FILES = 20_000
+_MOST_ROWS = 500
 Text = Annotated[str, Query(max_length=500)]
 
 
@@ -80,10 +82,11 @@ def show_difference(request: Request, uid: str, other: str, person: Member, here
     """What two jobs differ in."""
     first, second = here.job(uid, person), here.job(other, person)
     try:
-        found = compare(here.store, first, second, largest=_LARGEST)
-    except OSError as error:
-        raise HTTPException(503, f"{error.filename}: {error.strerror}; give read permission there") from error
-    return page(request, "compare.html", person, first=first, second=second, differences=found)
+        found = compare(here.store, first, second, budget=_BUDGET, most=_MOST_FILES)
+    except WorkflowError as error:
+        raise HTTPException(422, str(error)) from error
+    rows, more = found[:_MOST_ROWS], len(found[_MOST_ROWS:])
+    return page(request, "compare.html", person, first=first, second=second, differences=rows, more=more)
 
 
 @router.post("/jobs/{uid}/cancel", dependencies=[OwnForm])

@@ -1,5 +1,6 @@
 """The pages of workflows: the list, one of them, and the form that starts a job."""
 
+import re
 from typing import Annotated, Any
 
 from fastapi import Query, Request
@@ -17,6 +18,7 @@ from ._route import pages
 
 router = pages()
 
+_RUN = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 Version = Annotated[int | None, Query(ge=1, le=1_000_000_000)]
 
 
@@ -50,7 +52,9 @@ def start(
     workflow = here.workflow(owner, name, version)
     arguments, values = Arguments.of(workflow).read(sent)
     run, message = sent.get("run", "").strip(), "It was not started: see the arguments."
-    if not arguments.faulty:
+    if run and not _RUN.fullmatch(run):
+        message = "The run is no uid: letters, digits, '_', '.', ':' and '-', at most 100."
+    elif not arguments.faulty:
         try:
             job = here.store.submit(workflow, values, owner=person.name, run=run or None)
         except WorkflowError as error:

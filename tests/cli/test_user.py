@@ -80,3 +80,9 @@ def test_people_of_a_directory_are_kept_there(write_config):
     config = write_config(people={"provider": "pam"})
     done = apsdm("user", "ls", "--config", config, check=False)
     assert "people.provider is pam: its people are kept there" in told(done)
+
+
+def test_who_leaves_a_directory_is_logged_out_here(write_config):
+    config = write_config(people={"provider": "pam"})
+    done = apsdm("user", "remove", "ann", "--config", config)
+    assert "ann may log in no more" in done.stdout

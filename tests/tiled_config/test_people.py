@@ -441,3 +441,12 @@ def test_accounts_that_cannot_be_used_are_one_clear_line(folders, content):
     with pytest.raises(StorageError, match=r"accounts.db: cannot be used \(.*people log in again") as caught:
         prepare_accounts(folders, "password_file", "ab" * 32)
     assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_is_guessed_at_is_not_hidden_by_many_addresses():
+    throttle = Throttle(lambda: 0.0)
+    for number in range(50):
+        assert throttle.attempt("ann", f"10.0.0.{number}") == 0.0
+    for number in range(11_000):
+        throttle.attempt(f"n{number}", f"10.1.{number // 250}.{number % 250}")
+    assert throttle.attempt("ann", "10.2.0.1") > 0.0

@@ -1,13 +1,12 @@
 """What two jobs have in common, and what not: their arguments, their outputs, the files of their results."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from apsdm_bluesky.workflows._definition import Variable
 
 from ._job import Job
+from ._result_files import ResultFiles
 from ._store import JobStore
 
 
@@ -29,27 +28,30 @@ class Difference:
     second: str | None
 
 
-def compare(store: JobStore, first: Job, second: Job, *, largest: int | None = None) -> list[Difference]:
+def compare(
+    store: JobStore, first: Job, second: Job, *, budget: int | None = None, most: int | None = None
+) -> list[Difference]:
     """Everything in which two jobs differ: a file by its size and sha256. Empty where nothing does.
 
     Parameters
     ----------
-    largest
-        Files of more bytes are compared by their size alone; None: all are read.
+    budget, most
+        See `ResultFiles`.
 
     Raises
     ------
-    OSError
-        A file of a result cannot be read.
+    StorageError, WorkflowError
+        A file of a result cannot be read, or there are too many.
     """
+    files = ResultFiles(budget, most)
     found = [
         *_differences("workflow", {"": _version(first)}, {"": _version(second)}),
         *_differences("state", {"": first.state.value}, {"": second.state.value}),
         *_differences("argument", first.arguments, second.arguments),
         *_differences("variable", first.variables, second.variables),
     ]
-    files = (_files(store.folder(job.id), largest) for job in (first, second))
-    return [*found, *_differences("file", *files)]
+    contents = (files.of(store.folder(job.id)) for job in (first, second))
+    return [*found, *_differences("file", *contents)]
 
 
 def _version(job: Job) -> str:
@@ -67,31 +69,3 @@ def _differences(
 
 def _told(value: Variable | None) -> str | None:
     return None if value is None else str(list(value) if isinstance(value, tuple) else value)
-
-
-def _files(folder: Path, largest: int | None) -> dict[str, Variable]:
-    """What is in the results; hidden folders of a job hold its processes. Links are told, not followed."""
-    results = [path for path in folder.glob("*") if not path.name.startswith(".")]
-    paths = (path for result in results for path in [result, *result.rglob("*")])
-    return {
-        str(path.relative_to(folder)): _content(path, largest)
-        for path in sorted(paths)
-        if not _is_folder(path)
-    }
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
-
-
-def _content(path: Path, largest: int | None) -> str:
-    if path.is_symlink():
-        return f"link to {path.readlink()}"
-    if not path.is_file():
-        return "no file"
-    size = path.stat().st_size
-    if largest is not None and size > largest:
-        return f"{size} bytes"
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"{size} bytes, sha256 {digest}"
