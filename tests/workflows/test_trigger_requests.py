@@ -113,7 +113,7 @@ def test_a_job_that_was_removed_for_its_age_does_not_come_back(beamline):
     beamline.store.definitions.add(SUM, actor="staff")
     beamline.take("u", [rule()])
     beamline.requests().reconcile()
-    beamline.store.remove(beamline.store.list()[0])
+    beamline.store.remove(beamline.store.list()[0].id)
     assert beamline.requests().reconcile() == 0
     assert beamline.jobs() == []
 
