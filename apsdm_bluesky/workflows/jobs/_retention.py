@@ -1,13 +1,10 @@
 """Jobs that ended are removed by age and number, files first; what is pinned stays."""
 
 import logging
-import os
 import shutil
 import stat
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ._reader import OldJob
 from ._store import JobStore
@@ -82,18 +79,15 @@ def _remove_tree(folder: Path) -> None:
     if folder.is_symlink():
         folder.unlink()
     elif folder.exists():
-        shutil.rmtree(folder, onerror=_made_writable)
+        try:
+            shutil.rmtree(folder)
+        except PermissionError:  # a command left folders that their owner cannot write
+            _make_writable(folder)
+            shutil.rmtree(folder)
 
 
-def _made_writable(function: Callable[..., Any], path: str, fault: Any) -> None:
-    """A command may have left folders that their owner cannot write."""
-    error = fault[1]
-    if not isinstance(error, PermissionError):
-        raise error
-    for part in (Path(path).parent, Path(path)):
-        if not part.is_symlink():
-            part.chmod(part.stat().st_mode | stat.S_IRWXU)
-    if function in (os.open, os.scandir, os.listdir):
-        shutil.rmtree(path)
-    else:
-        function(path)
+def _make_writable(folder: Path) -> None:
+    folder.chmod(folder.stat().st_mode | stat.S_IRWXU)
+    for inside in folder.iterdir():
+        if inside.is_dir() and not inside.is_symlink():
+            _make_writable(inside)

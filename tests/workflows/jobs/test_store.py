@@ -10,6 +10,7 @@ from apsdm_bluesky.workflows import Stage, Workflow
 from apsdm_bluesky.workflows.executors import Blame
 from apsdm_bluesky.workflows.jobs import JobFilter, JobStore, Retention, StaleError, State
 from apsdm_bluesky.workflows.jobs import _events as events
+from apsdm_bluesky.workflows.jobs._retention import _make_writable, _remove_tree
 from tests.workflows.jobs.samples import shell, workflow
 
 ONE = workflow(Stage(name="one", command="echo $x"), arguments={"x": 1})
@@ -215,3 +216,16 @@ def test_a_job_that_is_being_removed_cannot_be_pinned(store):
     assert store.begin_removal(job.id)
     with pytest.raises(WorkflowError, match="is being removed"):
         store.pin(job.id, True)
+
+
+def test_folders_that_cannot_be_written_are_removed(tmp_path):
+    """As somebody else than root: root may write everywhere, so this tells little there."""
+    inner = tmp_path / "job" / "one" / "two"
+    inner.mkdir(parents=True)
+    (inner / "file").touch()
+    for folder in (inner, inner.parent):
+        folder.chmod(0o555)
+    _make_writable(tmp_path / "job")
+    assert inner.stat().st_mode & 0o700 == 0o700
+    _remove_tree(tmp_path / "job")
+    assert not (tmp_path / "job").exists()
