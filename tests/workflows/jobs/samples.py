@@ -25,7 +25,7 @@ class Bench:
 
     def __init__(self, home: Path, **workflows) -> None:
         self.config = BeamlineConfig(home=home, workflows=workflows)
-        self.store = JobStore(self.config.folders.jobs)
+        self.store = JobStore(self.config.folders.jobs, self.config.workflows.database)
 
     def submit(self, made: Workflow, **arguments) -> Job:
         job = self.store.submit(self.store.definitions.add(made, actor="me"), arguments, owner="me")
