@@ -8,6 +8,7 @@ from ._base import Overflow
 from ._beamline import BeamlineConfig
 from ._compute import GlobusComputeConfig
 from ._detector import DetectorConfig
+from ._experiments import DaqConfig, ExperimentsConfig, FacilityConfig
 from ._folders import StateFolders
 from ._load import faults_of, load_config
 from ._people import LdapConfig, OidcConfig, PamConfig, PeopleConfig
@@ -22,7 +23,10 @@ from ._workflows import LocalProcessesConfig, WorkflowsConfig
 __all__ = [
     "ArchiveConfig",
     "BeamlineConfig",
+    "DaqConfig",
     "DetectorConfig",
+    "ExperimentsConfig",
+    "FacilityConfig",
     "GlobusComputeConfig",
     "GlobusConfig",
     "GlobusLogin",

@@ -11,6 +11,7 @@ from apsdm_bluesky.errors import ConfigError
 from ._archive import ArchiveConfig
 from ._base import Model, PythonName
 from ._detector import DetectorConfig
+from ._experiments import DaqConfig, ExperimentsConfig
 from ._folders import StateFolders
 from ._people import PeopleConfig
 from ._reduction import ReductionConfig
@@ -45,6 +46,8 @@ class BeamlineConfig(Model):
     archive: ArchiveConfig = ArchiveConfig()
     stream: StreamGroupConfig = StreamGroupConfig()
     workflows: WorkflowsConfig = WorkflowsConfig()
+    experiments: ExperimentsConfig = ExperimentsConfig()
+    daq: DaqConfig = DaqConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -76,3 +79,13 @@ class BeamlineConfig(Model):
                 "its name; choose another one"
             )
         return StateFolders(root=root)
+
+    @property
+    def station(self) -> str:
+        """The station of new experiments."""
+        return self.experiments.station or self.name
+
+    @property
+    def experiments_root(self) -> Path:
+        """Where each experiment has its folder."""
+        return self.experiments.root or self.folders.data

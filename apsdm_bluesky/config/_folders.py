@@ -56,6 +56,21 @@ class StateFolders(Model):
         return self.root / "jobs"
 
     @property
+    def experiments(self) -> Path:
+        """The list of experiments, and which one is the current one."""
+        return self.root / "experiments"
+
+    @property
+    def data(self) -> Path:
+        """The files of experiments, a folder for each."""
+        return self.root / "data"
+
+    @property
+    def daq(self) -> Path:
+        """DAQs and uploads: which files are seen, copied and handed on."""
+        return self.root / "daq"
+
+    @property
     def logs(self) -> Path:
         """Log files of the processes that `apsdm` starts."""
         return self.root / "logs"

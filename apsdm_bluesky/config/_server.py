@@ -15,6 +15,9 @@ class ServerConfig(Model):
     uri: Annotated[str, Field(pattern=r"^https?://[^/\s]+")] | None = Field(
         None, description="use this server and start none; its key comes from TILED_API_KEY"
     )
+    dm_ports: tuple[Port, ...] = Field(
+        (), description="where DM's clients find us beside `port`; those of DM: 11337, 22237, 33336, 55536"
+    )
 
 
 class LiveOutputConfig(Model):
