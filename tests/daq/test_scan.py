@@ -259,9 +259,9 @@ def test_many_files_leave_no_descriptor_open(source: Source) -> None:
 
 
 def test_imports_are_light() -> None:
-    """The process that watches has no more than it needs; inotify only where it is used."""
+    """The process that watches reads no arrays; inotify is there only where it is used."""
     modules = ("", "._scan", "._watch", "._complete")
     script = f"import sys, {', '.join('apsdm_bluesky.daq' + each for each in modules)}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
-    heavy = {"numpy", "h5py", "pydantic", "sqlalchemy", "asyncio", "ctypes", "inotify_simple"}
+    heavy = {"numpy", "h5py", "numba", "bluesky", "tiled", "inotify_simple"}
     assert not heavy & set(done.stdout.split())
