@@ -1,13 +1,13 @@
 """When a file is complete: nobody changed it for a while, and its content is whole.
 
-How long it has been as it is, is measured by this machine's monotonic clock from when it was first seen so: times
-in a file system may be another machine's, in the future, or set by whoever copied it. One short cut: what was last
-changed long ago, by all its times, is taken at once, or an upload of old files would wait for nothing. Long is
-five minutes more than asked for, which clocks may differ by.
+How long it has been as it is, is measured by this machine's monotonic clock from when it was first seen so:
+times in a file system may be another machine's, in the future, or set by whoever copied it. One short cut:
+what was last changed long ago, by all its times, is taken at once, or an upload of old files would wait for
+nothing. Long is five minutes more than asked for, which clocks may differ by.
 
 Copies that keep times: `cp -p`, `tar` and `rsync` set the time of modification to an old one when they have
-written a file (rsync under a hidden name), a Windows client may do so before. So the time of change (ctime) must
-be old as well, which nobody can set: such a copy waits as a new file does.
+written a file (rsync under a hidden name), a Windows client may do so before. So the time of change (ctime)
+must be old as well, which nobody can set: such a copy waits as a new file does.
 """
 
 from collections.abc import Mapping

@@ -3,14 +3,15 @@
 HDF5 File Format Specification Version 3.0, II.A "Disk Format: Level 0A - Format Signature and Superblock".
 The signature stands at byte 0, or at 512, 1024, 2048, ... behind a user block; what follows, counted from it:
 
-- Versions 0 and 1: the width of addresses at byte 13; addresses from byte 24 (28 in version 1) on: base, free space,
-  end of file, driver block.
+- Versions 0 and 1: the width of addresses at byte 13; addresses from byte 24 (28 in version 1) on: base,
+  free space, end of file, driver block.
 - Versions 2 and 3: the width at byte 9, the consistency flags at byte 11; addresses from byte 12 on: base,
-  extension, end of file, root. Flags: bit 0, open for writing; bit 2, open for a single writer and many readers.
-  They hold since version 3 (HDF5 2.0 sets them in version 2, too).
+  extension, end of file, root. Flags: bit 0, open for writing; bit 2, open for a single writer and many
+  readers. They hold since version 3 (HDF5 2.0 sets them in version 2, too).
 
-Where no flag tells, the size does: when the library closes a file it cuts it at its end-of-file address, and while
-it writes, what it appends lies behind the address that was last written (seen with HDF5 2.0, all versions).
+Where no flag tells, the size does: when the library closes a file it cuts it at its end-of-file address,
+and while it writes, what it appends lies behind the address that was last written (seen with HDF5 2.0, all
+versions).
 """
 
 from ._content_reader import ContentReader

@@ -2,7 +2,7 @@
 
 import os
 
-_MOST_BYTES = 64 << 20
+_MOST_BYTES = 16 << 20
 _MOST_READS = 200_000
 
 

@@ -1,7 +1,7 @@
 """Is a TIFF whole? By its directories: each strip and tile that they name lies within the file.
 
-TIFF Revision 6.0, section 2 "TIFF Structure". BigTIFF (version 43) has 8 bytes where TIFF has 4, and entries of
-20 bytes where TIFF has 12.
+TIFF Revision 6.0, section 2 "TIFF Structure". BigTIFF (version 43) has 8 bytes where TIFF has 4, and
+entries of 20 bytes where TIFF has 12.
 """
 
 import struct
