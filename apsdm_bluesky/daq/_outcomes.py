@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ._copy import Copied, IncompleteError, NotTakenError, StoppedError, TargetError
+from ._copy import Copied, IncompleteError, NotTakenError, StoppedError
 from ._daq import FileState
+from ._part import TargetError
 from ._pool import Outcome
 from ._source import OddFileError
 from ._work import Change, Known, Last
