@@ -176,9 +176,13 @@ def _check_unchanged(source: Source, name: str, fd: int, before: os.stat_result)
     after = os.fstat(fd)
     if after.st_size != before.st_size:
         raise NotTakenError(f"it was changed while it was read ({before.st_size} to {after.st_size} bytes)")
+    _check_name(source, name, before)
     # A copy that keeps times sets the time of modification back: that of change tells of it.
     if (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns):
         raise NotTakenError("it was changed while it was read")
+
+
+def _check_name(source: Source, name: str, before: os.stat_result) -> None:
     try:
         there = source.stat(name)
     except (OSError, OddFileError):
