@@ -1,13 +1,15 @@
 """Has DAQs worked on again and again, killed (as by kill -9) one durable step later each time.
 
-``python -m tests.daq.dying porter|handover FOLDER``. Prints a line of JSON for each step, after a second life has
-done the work: how the first one ended, and what is there. Ends when one was not killed. Everything is imported
-once; each life is a fork, some of them at a time.
+``python -m tests.daq.dying porter|handover FOLDER``. Prints a line of JSON for each step, after a second
+life has done the work: how the first one ended, and what is there. Ends when one was not killed. Everything
+is imported once; each life is a fork, some of them at a time.
 """
 
 import json
 import os
+import shutil
 import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -42,13 +44,8 @@ from tests.dying import die_at
 
 DEADLINE_S = 60
 AT_ONCE = 8
-FILES = {
-    "a.dat": b"a",
-    "b.dat": b"bb" * 200_000,
-    "c/a.dat": b"",
-    "c/b.dat": b"the same",
-    "d.dat": b"the same",
-}
+FILES = {"a.dat": b"a", "b.dat": b"bb" * 200_000, "c/a.dat": b"", "d.dat": b"a"}
+HANDED = ("a.dat", "c/b.dat")
 COPYING = (
     (os, ("link", "unlink", "utime", "mkdir")),
     (WorkStore, ("add", "apply", "revive", "set_drained", "hinder")),
@@ -59,7 +56,7 @@ HANDING_ON = (
     (WorkStore, ("end", "stop_due")),
     (JobStore, ("submit", "refuse", "_insert")),
     (SpoolSession, ("put_run",)),
-    (spool_run, ("sync", "encode_line")),
+    (spool_run, ("sync",)),
     (spool_disk, ("sync",)),
     (Path, ("rename", "replace", "unlink")),
 )
@@ -122,7 +119,7 @@ def prepare_handover(home: Path) -> None:
     jobs.definitions.add(workflow, actor="eva")
     for source, each in (("source", True), ("other", False)):
         daq = store.start(new_daq(home, source=source, workflow="w", each=each), actor="eva")
-        names = [f"{source}/{name}" for name in FILES]
+        names = [f"{source}/{name}" for name in HANDED]
         rows = [
             Change(name=name, state=FileState.STORED, size=1, mtime_ns=1, path=name, sha256="0" * 64)
             for name in names
@@ -156,6 +153,17 @@ def handover(home: Path, step: int) -> None:
         while work.drained():
             handing.look()
     os._exit(0)
+
+
+def copy(template: Path, home: Path) -> Path:
+    """The same, elsewhere."""
+    shutil.copytree(template, home)
+    connection = sqlite3.connect(home / "daq/daq.sqlite")
+    change = "UPDATE daqs SET source = replace(source, ?1, ?2), root = replace(root, ?1, ?2)"
+    connection.execute(change, (f"{template}/", f"{home}/"))
+    connection.commit()
+    connection.close()
+    return home
 
 
 def in_fork(life: Callable[[Path, int], None], home: Path, step: int) -> int:
@@ -209,12 +217,12 @@ LIVES = {"porter": (prepare_porter, porter), "handover": (prepare_handover, hand
 
 def main(what: str, folder: Path) -> None:
     make, life = LIVES[what]
+    template = folder / "template"
+    make(template)
     step, over = 0, False
     while not over:
         steps = range(step + 1, step + 1 + AT_ONCE)
-        homes = {each: folder / str(each) for each in steps}
-        for home in homes.values():
-            make(home)
+        homes = {each: copy(template, folder / str(each)) for each in steps}
         codes = {each: in_fork(life, home, each) for each, home in homes.items()}
         codes = {each: code_of(pid) for each, pid in codes.items()}
         again = {each: in_fork(life, home, 0) for each, home in homes.items()}

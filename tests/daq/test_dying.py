@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.daq.dying import FILES
+from tests.daq.dying import FILES, HANDED
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +33,7 @@ def test_of_what_copies_each_file_is_stored_once(tmp_path: Path) -> None:
 
 def test_of_what_hands_on_each_file_is_in_one_run_and_has_one_job(tmp_path: Path) -> None:
     outcomes = outcomes_of("handover", tmp_path)
-    names = sorted(f"{source}/{name}" for source in ("source", "other") for name in FILES)
+    names = sorted(f"{source}/{name}" for source in ("source", "other") for name in HANDED)
     for outcome in outcomes:
         assert outcome["again"] == 0, outcome
         assert outcome["states"] == ["done", "done"], outcome

@@ -48,8 +48,8 @@ def wait_half_copied(experiment: Experiment) -> None:
     wait_for(is_there, message="a part of the file")
 
 
-def wait_some_taken(experiment: Experiment, daq: Daq) -> None:
-    wait_for(lambda: experiment.store.get(daq.id).counts.taken, message="a file that was taken")
+def wait_more_taken(experiment: Experiment, daq: Daq, before: int) -> None:
+    wait_for(lambda: experiment.store.get(daq.id).counts.taken > before, message="a file more")
 
 
 def many(experiment: Experiment, count: int = 400) -> None:
@@ -61,12 +61,10 @@ def test_agents_that_end_in_the_middle_go_on_where_they_were(bench: Bench) -> No
     experiment, other = bench.experiment(), bench.experiment()
     many(experiment, 1000)
     many(other)
+    upload, daq = experiment.start(Kind.UPLOAD), other.start()
     for number, how in enumerate((signal.SIGKILL, signal.SIGTERM)):
         with bench.agent() as agent:
-            if number == 0:
-                upload, daq = experiment.start(Kind.UPLOAD), other.start()
-            before = experiment.store.get(upload.id).counts.taken
-            wait_for(lambda: experiment.store.get(upload.id).counts.taken > before, message="a file more")
+            wait_more_taken(experiment, upload, experiment.store.get(upload.id).counts.taken)
             agent.send_signal(how)
             agent.wait(30)
         assert experiment.store.get(upload.id).counts.taken < 1000
