@@ -29,6 +29,10 @@ class DaqError(ApsdmError):
     """A DAQ or an upload that is not there, or cannot be as it was asked for; who asked can mend it."""
 
 
+class ExperimentError(ApsdmError):
+    """An experiment that is not known, or cannot be made as asked; who asked for it can mend it."""
+
+
 class AcquisitionError(ApsdmError):
     """A detector that cannot be armed, does not answer, or stopped sending."""
 
