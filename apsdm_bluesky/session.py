@@ -25,6 +25,7 @@ from apsdm_bluesky.tiled_config import connect, server_key, server_uri
 if TYPE_CHECKING:
     from bluesky import RunEngine
 
+    from apsdm_bluesky.daq import Daqs
     from apsdm_bluesky.devices import PvaStream
     from apsdm_bluesky.streaming import LiveOutput
     from apsdm_bluesky.workflows.jobs import Workflows
@@ -130,6 +131,22 @@ class Session:
         store = JobStore(self.config.folders.jobs, self.config.workflows.database)
         self._resources.callback(store.close)
         return Workflows(store, owner=getpass.getuser())
+
+    @cached_property
+    def daqs(self) -> "Daqs":
+        """DAQs and uploads: `daqs.start(folder)`, `daqs.upload(path)`, `daqs.list()`; see `daq.Daqs`."""
+        from apsdm_bluesky.daq import Daqs, open_daqs
+        from apsdm_bluesky.experiments import chosen_experiment
+
+        store = open_daqs(self.config)
+        self._resources.callback(store.close)
+        experiment = partial(chosen_experiment, self.config)
+        return Daqs(store, owner=getpass.getuser(), experiment=experiment, workflow=self._owned_workflow)
+
+    def _owned_workflow(self, text: str) -> tuple[str, str]:
+        owner, _, name = text.rpartition("/")
+        found = self.workflows.definitions.get(name, owner=owner or None)
+        return found.owner, found.name
 
     def wait_delivered(self, timeout: float) -> bool:
         """Wait until every document so far is in the catalogue; False when it is not by `timeout` seconds."""

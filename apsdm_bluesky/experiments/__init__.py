@@ -1,5 +1,6 @@
 """Experiments: who takes part, when, and where the files lie; and the facility's proposals and ESAFs."""
 
+from ._chosen import chosen_experiment
 from ._current import CurrentExperiment
 from ._experiment import Experiment, NewExperiment
 from ._names import MAX_NAME, check_name
@@ -13,5 +14,6 @@ __all__ = [
     "ExperimentStore",
     "NewExperiment",
     "check_name",
+    "chosen_experiment",
     "open_experiments",
 ]
