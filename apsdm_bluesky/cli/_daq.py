@@ -55,7 +55,7 @@ def start(
     new_only: Annotated[
         bool, typer.Option("--new-only", help="Not the files that are there already.")
     ] = False,
-    destination: DestinationOption = "",
+    destination: DestinationOption = None,
     workflow: WorkflowOption = None,
     argument: ArgumentOption = None,
     at_end: AtEndOption = False,
@@ -89,7 +89,7 @@ def start(
             exclude=tuple(exclude or ()),
             hidden=hidden,
             existing=not new_only,
-            destination=destination,
+            destination=destination or "",
             max_run_time_s=None if max_run_time is None else seconds_of(max_run_time),
             upload_on_exit=upload_on_exit,
             skip_transfer=skip_transfer,

@@ -37,7 +37,7 @@ ExcludeOption = Annotated[
     list[str] | None, typer.Option(help="Not what fits this pattern, whatever includes it; may be repeated.")
 ]
 HiddenOption = Annotated[bool, typer.Option("--hidden", help="Names that begin with a dot, too.")]
-DestinationOption = Annotated[str, typer.Option(help="The folder in the experiment's data.")]
+DestinationOption = Annotated[str | None, typer.Option(help="The folder in the experiment's data.")]
 WorkflowOption = Annotated[
     str | None, typer.Option(metavar="[OWNER/]NAME", help="Have this workflow run for each file.")
 ]
