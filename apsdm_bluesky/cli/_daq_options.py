@@ -24,7 +24,7 @@ _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _TIME = re.compile(r"\s*(?P<number>\d+(\.\d*)?|\.\d+)\s*(?P<unit>s|min|h|d)\s*")
 
 DaqArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="Of a DAQ or an upload: its id, or how it begins.")
+    str, typer.Argument(metavar="DAQ", help="A DAQ or an upload: its id, or how it begins.")
 ]
 ExperimentOption = Annotated[
     str | None, typer.Option(help="Whose the files are.  [default: the current experiment]")

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from apsdm_bluesky.errors import DaqError
 from apsdm_bluesky.texts import plain, shortened
 
-from ._daq import Daq, DaqFile, DaqOptions, FileState, Kind, NewDaq
+from ._daq import Daq, DaqFile, DaqOptions, DaqState, FileState, Kind, NewDaq
 from ._report import counts_text, not_taken
 from ._store import ACTIVE, DaqStore
 
@@ -179,9 +179,18 @@ def new_daq(kind: Kind, source: Path, experiment: Place, options: DaqOptions, *,
 
 
 def check_end(daq: Daq) -> None:
-    """Raise DaqError where something that ended has not taken every file."""
-    missing = not_taken(daq.counts)
-    if missing or daq.state not in (*ACTIVE, "done"):
+    """Tell by an error that something which ended has not taken every file.
+
+    Of an upload each file counts that is not taken. Of a DAQ those that could not be: detectors write files
+    that they rename, and these vanish.
+
+    Raises
+    ------
+    DaqError
+        How many, and how it ended.
+    """
+    missing = not_taken(daq.counts) if daq.kind is Kind.UPLOAD else daq.counts.failed
+    if missing or daq.state in (DaqState.FAILED, DaqState.ABORTED):
         why = f": {plain(daq.reason)}" if daq.reason else ""
         raise DaqError(
             f"{daq.kind} {daq.id} {daq.state}{why}; {missing} of its files were not taken; "
