@@ -15,7 +15,8 @@ import filelock
 
 from apsdm_bluesky.callbacks import CatalogWriter, GlobusArchiver, StreamReducer, WorkflowTrigger
 from apsdm_bluesky.config import BeamlineConfig, DetectorConfig, load_config
-from apsdm_bluesky.errors import AcquisitionError, ServiceError, StorageError
+from apsdm_bluesky.errors import AcquisitionError, ExperimentError, ServiceError, StorageError
+from apsdm_bluesky.experiments import CurrentExperiment, Ongoing, open_experiments
 from apsdm_bluesky.qmaps import QMapFor, dynamic_bins, qmap_chooser
 from apsdm_bluesky.sim import DetectorProcess, isolate_epics
 from apsdm_bluesky.spool import Delivery, Spool
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from apsdm_bluesky.daq import Daqs
     from apsdm_bluesky.devices import PvaStream
+    from apsdm_bluesky.experiments import Experiment, ExperimentStore
     from apsdm_bluesky.streaming import LiveOutput
     from apsdm_bluesky.workflows.jobs import Workflows
 
@@ -49,6 +51,8 @@ def open_session(path_or_config: Path | str | BeamlineConfig | None = None) -> "
         The configuration cannot be used.
     AcquisitionError
         A detector does not answer.
+    ExperimentError
+        The current experiment is not known.
     StorageError
         The state folder cannot be written.
     """
@@ -85,6 +89,7 @@ class Session:
     def _open(self) -> None:
         limit_arenas()
         qmap_for = qmap_chooser(self.config)  # first: a file that cannot be used is told at once
+        self._ongoing = Ongoing(CurrentExperiment(self.config.folders.experiments), self._look_up)
         if self.config.simulation is not None:
             isolate_epics()  # before anything loads an EPICS library
             self._start_simulation()
@@ -136,12 +141,56 @@ class Session:
     def daqs(self) -> "Daqs":
         """DAQs and uploads: `daqs.start(folder)`, `daqs.upload(path)`, `daqs.list()`; see `daq.Daqs`."""
         from apsdm_bluesky.daq import Daqs, open_daqs
-        from apsdm_bluesky.experiments import chosen_experiment
 
         store = open_daqs(self.config)
         self._resources.callback(store.close)
-        experiment = partial(chosen_experiment, self.config)
-        return Daqs(store, owner=getpass.getuser(), experiment=experiment, workflow=self._owned_workflow)
+        owner = getpass.getuser()
+        return Daqs(store, owner=owner, experiment=self._named_experiment, workflow=self._owned_workflow)
+
+    @cached_property
+    def experiments(self) -> "ExperimentStore":
+        """The experiments: `experiments.list()`, `experiments.get(name)`, `experiments.create(...)`."""
+        store = open_experiments(self.config)
+        self._resources.callback(store.close)
+        return store
+
+    @property
+    def experiment(self) -> "Experiment | None":
+        """The experiment that goes on, whose runs are taken; None: runs are of no experiment.
+
+        Raises
+        ------
+        ExperimentError
+            It is not in the list any more.
+        ServiceError, StorageError
+            The list cannot be read.
+        """
+        return self._ongoing.experiment
+
+    @property
+    def experiment_name(self) -> str | None:
+        """The name of the experiment that goes on, which is in the start documents; nothing is looked up."""
+        return self._ongoing.name
+
+    def use_experiment(self, name: str | None) -> "Experiment | None":
+        """Take the next runs, here and in every later session, for this experiment; None: for no one.
+
+        Raises
+        ------
+        ExperimentError
+            It is not known at this station.
+        ServiceError, StorageError
+            The list cannot be read, or the choice cannot be kept.
+        """
+        return self._ongoing.use(name)
+
+    def _named_experiment(self, name: str | None) -> "Experiment":
+        found = self.experiment if name is None else self.experiments.get(name)
+        if found is None:
+            raise ExperimentError(
+                "no experiment is named, and none goes on: name one, or use_experiment has one go on"
+            )
+        return found
 
     def _owned_workflow(self, text: str) -> tuple[str, str]:
         owner, _, name = text.rpartition("/")
@@ -168,6 +217,9 @@ class Session:
         if kind is KeyboardInterrupt:
             self._delivery_timeout_s = 0  # somebody wants to leave; the agent delivers what is left
         self.close()
+
+    def _look_up(self, name: str) -> "Experiment":
+        return self.experiments.get(name)  # the list is opened where there is something to look up
 
     def _start_simulation(self) -> None:
         simulation = self.config.simulation
@@ -229,6 +281,7 @@ class Session:
             metadata["simulation"] = self.config.simulation.model_dump(mode="json")
         return RunEngine(
             metadata,
+            md_normalizer=self._ongoing.with_keys,
             scan_id_source=partial(next_scan_id, self.config.folders.root / "scan_id"),
         )
 
