@@ -1,21 +1,27 @@
 """Files that detectors write themselves: watched, copied, hashed, handed to catalogue and archive.
 
-`run_documents` loads the file formats: it is loaded late, as what copies files must start quickly.
+`Handover` brings what writes documents: it is loaded late, for the process that copies is to start fast.
 """
 
 from typing import TYPE_CHECKING, Any
 
+from ._batches import Batch, BatchStore
 from ._daq import Counts, Daq, DaqFile, DaqOptions, DaqState, FileState, Kind, NewDaq, Notice
 from ._daqs import Daqs, DaqTable, check_end, new_daq
 from ._report import PROBLEMS, DaqReport, counts_text, not_taken, seen
+from ._settings import Settings
 from ._store import ACTIVE, DaqStore, open_daqs
+from ._wants import Wants
+from ._work import WorkStore
 
 if TYPE_CHECKING:
-    from ._documents import run_documents
+    from ._handover import Handover
 
 __all__ = [
     "ACTIVE",
     "PROBLEMS",
+    "Batch",
+    "BatchStore",
     "Counts",
     "Daq",
     "DaqFile",
@@ -26,22 +32,25 @@ __all__ = [
     "DaqTable",
     "Daqs",
     "FileState",
+    "Handover",
     "Kind",
     "NewDaq",
     "Notice",
+    "Settings",
+    "Wants",
+    "WorkStore",
     "check_end",
     "counts_text",
     "new_daq",
     "not_taken",
     "open_daqs",
-    "run_documents",
     "seen",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name != "run_documents":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ._documents import run_documents
+    if name == "Handover":
+        from ._handover import Handover
 
-    return run_documents
+        return Handover
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

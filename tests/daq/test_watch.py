@@ -15,8 +15,7 @@ from apsdm_bluesky.daq._mounts import file_system_in, file_system_of, is_shared
 from apsdm_bluesky.daq._source import Source
 from apsdm_bluesky.daq._wants import Wants
 from apsdm_bluesky.daq._watch import PollWatcher, Watcher, WholeLooks, open_watcher
-
-from .trees import open_descriptors, write
+from tests.daq.trees import open_descriptors, write
 
 LONG = 30.0
 HOUR = 3600.0
