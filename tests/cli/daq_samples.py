@@ -61,6 +61,3 @@ class Daqs:
         with self.store._database.begin() as connection:
             connection.execute(sa.update(tables.daqs).where(tables.daqs.c.id == daq.id).values(values))
         return self.store.get(daq.id)
-
-    def names(self, daq, *states):
-        return [one.name for one in self.store.files(daq.id, states=states)]

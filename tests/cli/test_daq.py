@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 
+from apsdm_bluesky.agent import agent_runs
 from apsdm_bluesky.archive import AgentLock
 from apsdm_bluesky.daq import Daqs as Facade
 from apsdm_bluesky.daq import DaqState, FileState, Kind
@@ -365,6 +366,39 @@ def test_ctrl_c_ends_the_following_only(daqs, agent):
     assert daqs.store.get(uid).state is DaqState.RUNNING
 
 
+# -- with an agent --
+
+
+@pytest.fixture
+def real_agent(daqs):
+    with started("agent", home=daqs.home) as process:
+        wait_for(lambda: agent_runs(daqs.config), 60, "an agent")
+        yield process
+
+
+@pytest.mark.usefixtures("real_agent")
+def test_files_come_in_by_an_upload_and_a_daq(daq, upload, daqs):
+    (daqs.folder / "sub").mkdir()
+    (daqs.folder / "sub" / "a b.txt").write_text("one")
+    done = upload(daqs.folder, "--destination", "raw")
+    data = daqs.experiment.data
+    assert (data / "raw/sub/a b.txt").read_text() == "one"
+    assert "done: 1 catalogued; 3 B taken" in done.stderr
+    (daqs.folder / "link").symlink_to("/etc/passwd")
+    refused = upload(daqs.folder, "--destination", "raw", check=False)
+    assert refused.returncode == 1
+    assert "skipped   link (0 B): a link to /etc/passwd, which is not followed" in refused.stdout
+    uid = daq("start", daqs.folder, "--include", "*.txt", "--new-only").stdout.strip()
+    wait_for(lambda: daqs.store.notices(uid))
+    (daqs.folder / "new.txt").write_text("two")
+    wait_for(lambda: daqs.store.get(uid).counts.taken == 1, 60, "the new file")
+    stopped = daq("stop", uid, "--wait")
+    assert daqs.store.get(uid).state is DaqState.DONE
+    assert f"daq {uid[:8]} done" in stopped.stderr
+    assert [file.name for file in daqs.store.files(uid, states=[FileState.CATALOGUED])] == ["new.txt"]
+    assert (data / "new.txt").read_text() == "two"
+
+
 # -- session.daqs --
 
 
@@ -404,6 +438,17 @@ def test_a_session_shows_them_as_a_table(own, daqs):
     assert "<td>&lt;b&gt;a" in own._repr_html_()
     assert [one.id for one in own.list(kind=Kind.UPLOAD)] == [uid]
     assert own.wait(uid).id == uid
+
+
+def test_a_daq_may_miss_what_vanished_an_upload_nothing(own, daqs):
+    for kind in (Kind.DAQ, Kind.UPLOAD):
+        one = daqs.start(kind=kind)
+        daqs.file(one, "scan.tmp", FileState.VANISHED)
+        daqs.end(one)
+    upload, daq = own.list()
+    assert own.wait(daq.id).counts.vanished == 1
+    with pytest.raises(DaqError, match=r"upload .* done; 1 of its files were not taken"):
+        own.wait(upload.id)
 
 
 def test_a_session_does_not_wait_for_ever(own, daqs):
