@@ -11,17 +11,17 @@ from apsdm_bluesky.experiments import CurrentExperiment, NewExperiment, open_exp
 
 
 class Daqs:
-    """The DAQs of a state folder, with the experiment `water` that goes on."""
+    """The DAQs of a state folder, with an experiment that goes on."""
 
-    def __init__(self, config, folder):
+    def __init__(self, config, folder, name="water"):
         self.config = config
         self.home = config.home
         self.folder = folder
         self.store = open_daqs(config)
         self.experiments = open_experiments(config)
-        self.experiment = self.experiments.create(NewExperiment(name="water", users=("ann",)), actor="test")
+        self.experiment = self.experiments.create(NewExperiment(name=name, users=("ann",)), actor="test")
         self.current = CurrentExperiment(config.folders.experiments)
-        self.current.set("water")
+        self.current.set(name)
 
     @classmethod
     def at(cls, tmp_path):
