@@ -21,9 +21,9 @@ IN_A_FOLDER = 1000
 LEAST = 0.7
 PEER = "cp, then sha256sum"
 NOTES = [
-    "ours: a DAQ of a folder, from its start until it is done: found, settled, copied, hashed, synced, and put",
-    "into the spool for the catalogue; no Tiled server runs, nothing is archived. With kill -9 of the agent each",
-    "time that as much more was copied: the time to start it again counts",
+    "ours: a DAQ of a folder, from its start until it is done: found, settled, copied, hashed, synced, and",
+    "put into the spool for the catalogue; no Tiled server runs, nothing is archived. With kill -9 of the",
+    "agent each time that as much more was copied: the time to start it again counts",
     f"{PEER}: cp -r, and sha256sum of the copies; nothing is synced",
 ]
 

@@ -7,8 +7,8 @@ from apsdm_bluesky.database import Tables, Text
 VERSION = 1
 metadata = sa.MetaData()
 
-# One row a DAQ or upload; a `Daq`. `drained`: its files are all at an end, as far as copying goes. `counts` are kept
-# when it has ended: they do not change any more, and to count takes long.
+# One row a DAQ or upload; a `Daq`. `drained`: its files are all at an end, as far as copying goes. `counts`
+# are kept when it has ended: they do not change any more, and to count takes long.
 daqs = sa.Table(
     "daqs",
     metadata,
