@@ -63,7 +63,7 @@ def hdf5_names(group: Any) -> list[str]:
 
 def _child(group: Any, name: str, folder: Path) -> Any:
     """What a group holds under a name; errors as of `hdf5_part`."""
-    where = f"{group.file.filename}: {group.name}/{name}"
+    where = f"{group.file.filename}: {group.name.rstrip('/')}/{name}"
     if not isinstance(group, h5py.Group) or not name or "/" in name or name == ".":
         raise FormatError(f"{where}: is no part of the file")
     try:
