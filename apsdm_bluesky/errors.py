@@ -25,6 +25,14 @@ class WorkflowError(ApsdmError):
     """A workflow's definition, or a job's variable, that cannot be used; who wrote or gave it can mend it."""
 
 
+class DaqError(ApsdmError):
+    """A DAQ or an upload that is not there, or cannot be as it was asked for; who asked can mend it."""
+
+
+class ExperimentError(ApsdmError):
+    """An experiment that is not known, or cannot be made as asked; who asked for it can mend it."""
+
+
 class AcquisitionError(ApsdmError):
     """A detector that cannot be armed, does not answer, or stopped sending."""
 

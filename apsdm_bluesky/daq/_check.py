@@ -1,0 +1,75 @@
+"""Whether a DAQ can be as it is asked for."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from apsdm_bluesky.errors import DaqError
+
+from ._daq import Kind, NewDaq
+
+
+def check_new(new: NewDaq, *, sources: Sequence[Path], home: Path | None) -> None:
+    """Refuse what would read what it must not, or its own output.
+
+    Parameters
+    ----------
+    sources
+        Folders that may be read; none: any.
+    home
+        The state folder, which holds keys: neither it nor anything in or around it is read.
+
+    Raises
+    ------
+    DaqError
+        Which option or folder, and what to do.
+    """
+    options = new.options
+    if not new.source.is_absolute():
+        raise DaqError(f"{new.source}: give the folder's whole path")
+    source, root = _real(new.source), _real(new.root)
+    _check_kind(new, source)
+    _check_allowed(source, sources)
+    destination = PurePosixPath(options.destination)
+    if destination.is_absolute() or ".." in destination.parts or "\0" in options.destination:
+        raise DaqError(f"destination {options.destination!r}: give a folder below the experiment's data")
+    if options.skip_transfer:
+        if not source.is_relative_to(root / "data"):
+            raise DaqError(f"{source}: files that are not copied must lie below {root / 'data'}")
+        if options.destination:
+            raise DaqError(
+                "destination: files that are not copied stay where they are; leave one of them out"
+            )
+        return
+    if _overlap(source, root):
+        raise DaqError(
+            f"{source}: is where the experiment's files go; skip the transfer to take them in place"
+        )
+    if home is not None and _overlap(source, _real(home)):
+        raise DaqError(f"{source}: holds the beamline's own state; name a folder that the detector writes")
+
+
+def _check_kind(new: NewDaq, source: Path) -> None:
+    if source.is_dir():
+        return
+    if not source.exists():
+        raise DaqError(f"{source}: is not there, or may not be read by this account")
+    if new.kind is Kind.DAQ or not source.is_file():
+        raise DaqError(f"{source}: is no folder; a single file can be uploaded")
+
+
+def _check_allowed(source: Path, sources: Sequence[Path]) -> None:
+    allowed = [_real(folder) for folder in sources]
+    if allowed and not any(source.is_relative_to(folder) for folder in allowed):
+        raise DaqError(
+            f"{source}: is in none of the folders that may be read ({', '.join(map(str, allowed))}); "
+            "add it to daq.sources"
+        )
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
