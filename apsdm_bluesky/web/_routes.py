@@ -10,6 +10,7 @@ from apsdm_bluesky.config import BeamlineConfig
 from . import _edit, _home, _jobs, _login, _logs, _workflows
 from ._beamline import Beamline
 from ._pages import STATIC
+from .dm import mount_dm
 
 _FOLDER = Path(__file__).parent / "static"
 
@@ -20,4 +21,5 @@ def add_routes(app: FastAPI, config: BeamlineConfig) -> None:
     app.state.beamline = Beamline(config)
     for room in (_home, _login, _jobs, _logs, _edit, _workflows):
         app.include_router(room.router, include_in_schema=False)
+    mount_dm(app, config)
     app.mount(STATIC, StaticFiles(directory=_FOLDER))
