@@ -1,10 +1,24 @@
 """Values as short texts for people. Every room may use it; the command line and the pages do."""
 
+import re
 from datetime import UTC, datetime
 from typing import Protocol
 
-__all__ = ["moment", "plain", "seconds_text", "shortened", "size_text", "time_text", "value_text"]
+__all__ = [
+    "is_text",
+    "moment",
+    "plain",
+    "printable",
+    "seconds_text",
+    "shortened",
+    "size_text",
+    "time_text",
+    "value_text",
+]
 
+# What moves a terminal's cursor or hides text: C0, C1, line separators, direction marks, lone surrogates.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_LONGEST = 200
 _SIZE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _TIME_UNITS = (("d", 2 * 86400.0, 86400.0), ("h", 2 * 3600.0, 3600.0), ("min", 120.0, 60.0))
 
@@ -30,6 +44,17 @@ def shortened(text: str, length: int) -> str:
     """At most so many characters of one line."""
     text = plain(text)
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def printable(text: object, longest: int = _LONGEST) -> str:
+    """The text with control characters escaped, cut to `longest` characters."""
+    plain = _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], str(text)[: longest + 1])
+    return plain if len(plain) <= longest else f"{plain[: longest - 3]}..."
+
+
+def is_text(text: str) -> bool:
+    """Whether the text has no control characters and can be encoded."""
+    return _CONTROLS.search(text) is None
 
 
 def moment(seconds: float | None) -> str:

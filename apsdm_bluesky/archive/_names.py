@@ -1,21 +1,8 @@
 """Names and texts that come from outside, before they become paths or are printed."""
 
-import re
+from apsdm_bluesky.texts import is_text, printable
 
-# What moves a terminal's cursor or hides text: C0, C1, line separators, direction marks, lone surrogates.
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_LONGEST = 200
-
-
-def printable(text: object, longest: int = _LONGEST) -> str:
-    """The text with control characters escaped, cut to `longest` characters."""
-    plain = _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], str(text)[: longest + 1])
-    return plain if len(plain) <= longest else f"{plain[: longest - 3]}..."
-
-
-def is_text(text: str) -> bool:
-    """Whether the text has no control characters and can be encoded."""
-    return _CONTROLS.search(text) is None
+__all__ = ["is_plain_path", "is_text", "printable"]
 
 
 def is_plain_path(path: str, *, hidden: bool = False) -> bool:

@@ -1,6 +1,7 @@
 """The configuration of a beamline, `beamline.yml`, as models. No file is needed for the simulated beamline.
 
-Unknown keys are refused with their path. Nothing here touches a disk but `load_config`, which reads one file.
+Unknown keys are refused with their path. Nothing here touches a disk but `load_config` and `load_model`,
+which read one file.
 """
 
 from ._archive import ArchiveConfig, GlobusConfig, GlobusLogin
@@ -10,7 +11,7 @@ from ._compute import GlobusComputeConfig
 from ._detector import DetectorConfig
 from ._experiments import DaqConfig, ExperimentsConfig, FacilityConfig
 from ._folders import StateFolders
-from ._load import faults_of, load_config
+from ._load import faults_of, load_config, load_model
 from ._people import LdapConfig, OidcConfig, PamConfig, PeopleConfig
 from ._qmap import QMapConfig, RoiConfig
 from ._reduction import ReductionConfig, TwoTimeConfig
@@ -49,4 +50,5 @@ __all__ = [
     "WorkflowsConfig",
     "faults_of",
     "load_config",
+    "load_model",
 ]

@@ -2,16 +2,28 @@
 
 from ._current import CurrentExperiment
 from ._experiment import Experiment, NewExperiment
+from ._facility import Esaf, FacilityDatabase, FacilityUser, Proposal
+from ._from_facility import with_facility
 from ._names import MAX_NAME, check_name
+from ._open_facility import FACILITY_GROUP, open_facility
 from ._store import ExperimentChange, ExperimentStore, open_experiments
+from ._yaml_facility import YamlFacility
 
 __all__ = [
+    "FACILITY_GROUP",
     "MAX_NAME",
     "CurrentExperiment",
+    "Esaf",
     "Experiment",
     "ExperimentChange",
     "ExperimentStore",
+    "FacilityDatabase",
+    "FacilityUser",
     "NewExperiment",
+    "Proposal",
+    "YamlFacility",
     "check_name",
     "open_experiments",
+    "open_facility",
+    "with_facility",
 ]

@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._executor import ExecutorConformance
+    from ._facility import FacilityConformance
     from ._frame_source import Feed, FrameSourceConformance
     from ._transfer import TransferConformance
 
-__all__ = ["ExecutorConformance", "Feed", "FrameSourceConformance", "TransferConformance"]
+__all__ = [
+    "ExecutorConformance",
+    "FacilityConformance",
+    "Feed",
+    "FrameSourceConformance",
+    "TransferConformance",
+]
 
 _MODULES = {
     "ExecutorConformance": "_executor",
+    "FacilityConformance": "_facility",
     "Feed": "_frame_source",
     "FrameSourceConformance": "_frame_source",
     "TransferConformance": "_transfer",
