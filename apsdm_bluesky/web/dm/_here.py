@@ -7,7 +7,13 @@ from fastapi import Depends, HTTPException, Request
 from apsdm_bluesky.config import BeamlineConfig
 from apsdm_bluesky.daq import DaqStore, open_daqs
 from apsdm_bluesky.errors import ExperimentError
-from apsdm_bluesky.experiments import Experiment, ExperimentStore, open_experiments
+from apsdm_bluesky.experiments import (
+    Experiment,
+    ExperimentStore,
+    FacilityDatabase,
+    open_experiments,
+    open_facility,
+)
 from apsdm_bluesky.tiled_config import Person
 from apsdm_bluesky.web._beamline import Beamline
 from apsdm_bluesky.web._opened import Opened
@@ -31,6 +37,7 @@ class DmStation:
         self.jobs = jobs
         self._experiments = Opened(lambda: open_experiments(config), "experiments")
         self._daqs = Opened(lambda: open_daqs(config), "DAQs")
+        self._facility = Opened(lambda: open_facility(config), "the facility")
 
     @property
     def experiments(self) -> ExperimentStore:
@@ -41,6 +48,11 @@ class DmStation:
     def daqs(self) -> DaqStore:
         """DAQs and uploads."""
         return self._daqs.get()
+
+    @property
+    def facility(self) -> FacilityDatabase:
+        """Proposals and ESAFs."""
+        return self._facility.get()
 
     def experiment(self, name: str, person: Person, station: str | None = None) -> Experiment:
         """An experiment that this person may see; 404 where there is none as far as they are concerned."""

@@ -4,7 +4,7 @@ from fastapi import FastAPI
 
 from apsdm_bluesky.config import BeamlineConfig
 
-from . import _login, _processing
+from . import _daqs, _experiments, _facility, _login, _processing
 from ._here import DmStation
 from ._service import PREFIX, DmService, tell_errors
 
@@ -15,7 +15,7 @@ def dm_service(app: FastAPI, config: BeamlineConfig) -> DmService:
     routes.state = app.state
     routes.dependency_overrides = app.dependency_overrides
     app.state.dm_station = DmStation(config, app.state.beamline)
-    for room in (_login, _processing):
+    for room in (_login, _facility, _experiments, _daqs, _processing):
         routes.include_router(room.router, prefix=PREFIX)
     tell_errors(routes)
     return DmService(routes)
