@@ -36,7 +36,7 @@ def proposal_record(proposal: Proposal) -> dict[str, Any]:
 
 
 def spellings(number: str) -> tuple[str, ...]:
-    """How a number may be written: clients leave out zeros that it begins with, or fill it up to seven digits."""
+    """How a number may be written: clients leave zeros out, or fill it up to seven digits."""
     return tuple(dict.fromkeys((number, number.lstrip("0") or "0", number.zfill(7))))
 
 

@@ -19,7 +19,7 @@ from ._answer import Answer, refused
 PREFIX = "/dm"
 LOGIN = f"{PREFIX}/login"
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_LONGEST = 12 << 20  # bytes of an address: the largest argument, quoted
+_LONGEST = 4 << 20  # bytes of an address: the largest argument, quoted
 
 
 class DmService:
@@ -46,7 +46,7 @@ class DmService:
     async def _refusal(self, request: Request) -> Answer | None:
         """Why this is not served; None where it is. The person is noted in the request's state."""
         path = request.url.path
-        if not path.startswith(f"{PREFIX}/"):
+        if path != PREFIX and not path.startswith(f"{PREFIX}/"):
             return refused(404, f"{request.method}: only addresses below {PREFIX}/ are served here.")
         if request.method not in _SAFE and _from_elsewhere(request):
             return refused(403, "This comes from a page of another site.")
