@@ -312,9 +312,9 @@ def test_only_who_takes_part_has_files_taken(pete_http, ann_http, gel, melt, wat
 
 def test_a_daq_is_seen_by_those_who_take_part_and_stopped(ann_http, pete_http, chief_http, gel, watched):
     record = start(ann_http, gel.name, watched).json()
-    for http in (ann_http, chief_http):
-        assert record["id"] in [one["id"] for one in http.get("/dm/experimentDaqs").json()]
-        assert http.get(f"/dm/experimentDaqs/{record['id']}").json() == record
+    for who in (ann_http, chief_http):
+        assert record["id"] in [one["id"] for one in who.get("/dm/experimentDaqs").json()]
+        assert who.get(f"/dm/experimentDaqs/{record['id']}").json() == record
     assert pete_http.get("/dm/experimentDaqs").json() == []
     told(pete_http.get(f"/dm/experimentDaqs/{record['id']}"), 404)
     told(ann_http.get(f"/dm/experimentUploads/{record['id']}"), 404)

