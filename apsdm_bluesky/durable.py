@@ -1,12 +1,15 @@
 """Names and contents of files that a crash does not take away again. Every room may use it."""
 
 import contextlib
+import ctypes
 import os
 from pathlib import Path
 
 from apsdm_bluesky.errors import StorageError
 
-__all__ = ["make_folder", "sync", "write_whole"]
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+__all__ = ["make_folder", "sync", "sync_file_system", "write_whole"]
 
 
 def sync(path: Path) -> None:
@@ -14,6 +17,17 @@ def sync(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_file_system(path: Path) -> None:
+    """Bring all that was written to the file system of `path` to the disk: one call for many small files."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _LIBC.syncfs(fd) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), os.fspath(path))
     finally:
         os.close(fd)
 

@@ -16,6 +16,7 @@ import filelock
 from apsdm_bluesky.callbacks import CatalogWriter, GlobusArchiver, StreamReducer, WorkflowTrigger
 from apsdm_bluesky.config import BeamlineConfig, DetectorConfig, load_config
 from apsdm_bluesky.errors import AcquisitionError, ServiceError, StorageError
+from apsdm_bluesky.experiments import CurrentExperiment, Ongoing, open_experiments
 from apsdm_bluesky.qmaps import QMapFor, dynamic_bins, qmap_chooser
 from apsdm_bluesky.sim import DetectorProcess, isolate_epics
 from apsdm_bluesky.spool import Delivery, Spool
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from bluesky import RunEngine
 
     from apsdm_bluesky.devices import PvaStream
+    from apsdm_bluesky.experiments import Experiment, ExperimentStore
     from apsdm_bluesky.streaming import LiveOutput
     from apsdm_bluesky.workflows.jobs import Workflows
 
@@ -48,6 +50,8 @@ def open_session(path_or_config: Path | str | BeamlineConfig | None = None) -> "
         The configuration cannot be used.
     AcquisitionError
         A detector does not answer.
+    ExperimentError
+        The current experiment is not known.
     StorageError
         The state folder cannot be written.
     """
@@ -84,6 +88,7 @@ class Session:
     def _open(self) -> None:
         limit_arenas()
         qmap_for = qmap_chooser(self.config)  # first: a file that cannot be used is told at once
+        self._ongoing = Ongoing(CurrentExperiment(self.config.folders.experiments), self._look_up)
         if self.config.simulation is not None:
             isolate_epics()  # before anything loads an EPICS library
             self._start_simulation()
@@ -131,6 +136,43 @@ class Session:
         self._resources.callback(store.close)
         return Workflows(store, owner=getpass.getuser())
 
+    @cached_property
+    def experiments(self) -> "ExperimentStore":
+        """The experiments: `experiments.list()`, `experiments.get(name)`, `experiments.create(...)`."""
+        store = open_experiments(self.config)
+        self._resources.callback(store.close)
+        return store
+
+    @property
+    def experiment(self) -> "Experiment | None":
+        """The experiment that goes on, whose runs are taken; None: runs are of no experiment.
+
+        Raises
+        ------
+        ExperimentError
+            It is not in the list any more.
+        ServiceError, StorageError
+            The list cannot be read.
+        """
+        return self._ongoing.experiment
+
+    @property
+    def experiment_name(self) -> str | None:
+        """The name of the experiment that goes on, which is in the start documents; nothing is looked up."""
+        return self._ongoing.name
+
+    def use_experiment(self, name: str | None) -> "Experiment | None":
+        """Take the next runs, here and in every later session, for this experiment; None: for no one.
+
+        Raises
+        ------
+        ExperimentError
+            It is not known at this station.
+        ServiceError, StorageError
+            The list cannot be read, or the choice cannot be kept.
+        """
+        return self._ongoing.use(name)
+
     def wait_delivered(self, timeout: float) -> bool:
         """Wait until every document so far is in the catalogue; False when it is not by `timeout` seconds."""
         return bool(self._delivery.wait_idle(timeout))
@@ -151,6 +193,9 @@ class Session:
         if kind is KeyboardInterrupt:
             self._delivery_timeout_s = 0  # somebody wants to leave; the agent delivers what is left
         self.close()
+
+    def _look_up(self, name: str) -> "Experiment":
+        return self.experiments.get(name)  # the list is opened where there is something to look up
 
     def _start_simulation(self) -> None:
         simulation = self.config.simulation
@@ -212,6 +257,7 @@ class Session:
             metadata["simulation"] = self.config.simulation.model_dump(mode="json")
         return RunEngine(
             metadata,
+            md_normalizer=self._ongoing.with_keys,
             scan_id_source=partial(next_scan_id, self.config.folders.root / "scan_id"),
         )
 

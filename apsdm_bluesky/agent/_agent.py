@@ -31,6 +31,7 @@ from apsdm_bluesky.workflows.jobs import TriggerRequests
 
 from ._adoption import Adoption
 from ._crew import Crew
+from ._daqs import daqs_thread
 from ._jobs import jobs_thread
 from ._watchdog import Watchdog
 
@@ -89,6 +90,9 @@ class Agent:
             stack.callback(transfer.close)
         requests = Requests(spool, ledger, actor=_ACTOR)
         jobs = stack.enter_context(jobs_thread(config, actor=_ACTOR))
+        stack.enter_context(
+            daqs_thread(config, spool, jobs, uri=self._uri, api_key=self._api_key, actor=_ACTOR)
+        )
         places = archive_places(config)
         planner = Planner(
             requests,

@@ -27,7 +27,7 @@ from apsdm_bluesky.reduction import (
 from apsdm_bluesky.streaming import AcquisitionInfo
 
 # Metadata of the raw run that its analysis repeats, so that a search finds both.
-REPEATED = ("scan_id", "sample", "proposal", "esaf", "experiment")
+REPEATED = ("scan_id", "sample", "proposal", "esaf", "experiment", "station")
 # What became of the frames before the reduction, as in the raw run's ledger.
 _COUNTS = ("expected", "accepted", "corrupt", "missing", "updates", "duplicate", "stale", "out_of_order")
 

@@ -14,6 +14,7 @@ from . import (
     _archive_restore,
     _demo,
     _doctor,
+    _experiment,
     _export,
     _export_frames,
     _import_result,
@@ -57,6 +58,7 @@ app.add_typer(_archive.app, name="archive")
 _job.app.command("show")(_job_show.show)
 _job.app.command("logs")(_job_logs.logs)
 _job.app.command("compare")(_job_show.compare)
+app.add_typer(_experiment.app, name="experiment")
 app.add_typer(_stream.app, name="stream")
 app.add_typer(_workflow.app, name="workflow")
 app.add_typer(_job.app, name="job")

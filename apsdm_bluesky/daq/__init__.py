@@ -1,10 +1,24 @@
-"""Files that detectors write themselves: watched, copied, hashed, handed to catalogue and archive."""
+"""Files that detectors write themselves: watched, copied, hashed, handed to catalogue and archive.
 
+`Handover` brings what writes documents: it is loaded late, for the process that copies is to start fast.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ._batches import Batch, BatchStore
 from ._daq import Counts, Daq, DaqFile, DaqOptions, DaqState, FileState, Kind, NewDaq, Notice
+from ._settings import Settings
 from ._store import ACTIVE, DaqStore, open_daqs
+from ._wants import Wants
+from ._work import WorkStore
+
+if TYPE_CHECKING:
+    from ._handover import Handover
 
 __all__ = [
     "ACTIVE",
+    "Batch",
+    "BatchStore",
     "Counts",
     "Daq",
     "DaqFile",
@@ -12,8 +26,20 @@ __all__ = [
     "DaqState",
     "DaqStore",
     "FileState",
+    "Handover",
     "Kind",
     "NewDaq",
     "Notice",
+    "Settings",
+    "Wants",
+    "WorkStore",
     "open_daqs",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Handover":
+        from ._handover import Handover
+
+        return Handover
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,9 +4,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from apsdm_bluesky.errors import DaqError
+from apsdm_bluesky.errors import ConfigError, DaqError
+from apsdm_bluesky.texts import is_text
 
-from ._daq import Kind, NewDaq
+from ._daq import DaqOptions, Kind, NewDaq
+from ._wants import Wants
 
 
 def check_new(new: NewDaq, *, sources: Sequence[Path], home: Path | None) -> None:
@@ -24,15 +26,12 @@ def check_new(new: NewDaq, *, sources: Sequence[Path], home: Path | None) -> Non
     DaqError
         Which option or folder, and what to do.
     """
-    options = new.options
     if not new.source.is_absolute():
         raise DaqError(f"{new.source}: give the folder's whole path")
-    source, root = _real(new.source), _real(new.root)
+    source, root, options = _real(new.source), _real(new.root), new.options
     _check_kind(new, source)
     _check_allowed(source, sources)
-    destination = PurePosixPath(options.destination)
-    if destination.is_absolute() or ".." in destination.parts or "\0" in options.destination:
-        raise DaqError(f"destination {options.destination!r}: give a folder below the experiment's data")
+    _check_options(options)
     if options.skip_transfer:
         if not source.is_relative_to(root / "data"):
             raise DaqError(f"{source}: files that are not copied must lie below {root / 'data'}")
@@ -47,6 +46,16 @@ def check_new(new: NewDaq, *, sources: Sequence[Path], home: Path | None) -> Non
         )
     if home is not None and _overlap(source, _real(home)):
         raise DaqError(f"{source}: holds the beamline's own state; name a folder that the detector writes")
+
+
+def _check_options(options: DaqOptions) -> None:
+    destination = PurePosixPath(options.destination)
+    if destination.is_absolute() or ".." in destination.parts or not is_text(options.destination):
+        raise DaqError(f"destination {options.destination!r}: give a folder below the experiment's data")
+    try:
+        Wants(options.include, options.exclude)
+    except ConfigError as error:
+        raise DaqError(str(error)) from error
 
 
 def _check_kind(new: NewDaq, source: Path) -> None:

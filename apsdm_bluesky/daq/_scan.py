@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from apsdm_bluesky.texts import is_text, printable
@@ -82,6 +83,18 @@ def scan(source: Source, wants: Wants, folder: str = "", recursive: bool = True)
         yield from _refused(folder, error)
 
 
+def folders(source: Source, wants: Wants, name: str = "") -> Iterator[tuple[str, Folder]]:
+    """Folders that are wanted, from one of the source down, each before what is in it is looked at.
+
+    What `scan` would tell as odd is left out here, and so is what vanishes.
+    """
+    if source.single is not None or (name and not (is_text(name) and wants.folder(name))):
+        return
+    with suppress(OSError, OddFileError):
+        start = _reopened(source.folder(name))
+        yield from _folders_below(start, wants, name, (start.place,))
+
+
 class _Walk:
     """One way through the folders, deepest first; one open descriptor a level."""
 
@@ -145,6 +158,23 @@ def _seen(entry: os.DirEntry[str], folder: Folder, name: str) -> Seen | Odd | No
         return Odd(name, link_text(folder, entry.name))
     # A folder that took a file's place meanwhile is found by the next look.
     return None if stat.S_ISDIR(info.st_mode) else Odd(name, kind_of(info.st_mode))
+
+
+def _folders_below(
+    folder: Folder, wants: Wants, name: str, above: tuple[tuple[int, int], ...]
+) -> Iterator[tuple[str, Folder]]:
+    yield name, folder
+    if len(above) >= DEEPEST:
+        return
+    prefix = f"{name}/" if name else ""
+    with os.scandir(folder.fd) as entries:
+        parts = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    for part in parts:
+        if is_text(part) and wants.folder_here(prefix + part):
+            with suppress(OSError, OddFileError):
+                below = enter(folder, part, prefix + part)
+                if below.place not in above:
+                    yield from _folders_below(below, wants, prefix + part, (*above, below.place))
 
 
 def _single(source: Source) -> Iterator[Seen | Odd]:

@@ -4,11 +4,10 @@ import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from apsdm_bluesky.config import BeamlineConfig
 from apsdm_bluesky.database import Database
 from apsdm_bluesky.errors import DaqError
 
@@ -16,6 +15,9 @@ from ._check import check_new
 from ._daq import Counts, Daq, DaqFile, DaqState, FileState, Kind, NewDaq, Notice
 from ._rows import daq_of, file_of, values_of
 from ._tables import TABLES, daqs, files, notices
+
+if TYPE_CHECKING:
+    from apsdm_bluesky.config import BeamlineConfig  # takes long to load; the porter does without
 
 ACTIVE = (DaqState.RUNNING, DaqState.STOPPING)
 
@@ -172,7 +174,7 @@ class DaqStore:
         return self.get(found.id)
 
 
-def open_daqs(config: BeamlineConfig) -> DaqStore:
+def open_daqs(config: "BeamlineConfig") -> DaqStore:
     """The DAQs of a beamline; raises as `Database`."""
     folders = config.folders
     return DaqStore(folders.daq, config.daq.database, sources=config.daq.sources, home=folders.root)

@@ -5,6 +5,7 @@ from ._experiment import Experiment, NewExperiment
 from ._facility import Esaf, FacilityDatabase, FacilityUser, Proposal
 from ._from_facility import with_facility
 from ._names import MAX_NAME, check_name
+from ._ongoing import Ongoing
 from ._open_facility import FACILITY_GROUP, open_facility
 from ._store import ExperimentChange, ExperimentStore, open_experiments
 from ._yaml_facility import YamlFacility
@@ -20,6 +21,7 @@ __all__ = [
     "FacilityDatabase",
     "FacilityUser",
     "NewExperiment",
+    "Ongoing",
     "Proposal",
     "YamlFacility",
     "check_name",

@@ -179,8 +179,13 @@ class ExperimentStore:
         return found[0]
 
 
-def open_experiments(config: BeamlineConfig) -> ExperimentStore:
+def open_experiments(config: BeamlineConfig, *, station: str | None = None) -> ExperimentStore:
     """The experiments of a beamline; see `ExperimentStore`.
+
+    Parameters
+    ----------
+    station
+        In place of the beamline's.
 
     Raises
     ------
@@ -191,7 +196,7 @@ def open_experiments(config: BeamlineConfig) -> ExperimentStore:
         config.folders.experiments,
         config.experiments.database,
         root=config.experiments_root,
-        station=config.station,
+        station=config.station if station is None else station,
     )
 
 

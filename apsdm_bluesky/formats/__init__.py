@@ -13,6 +13,7 @@ from ._qmap_writer import write_qmap
 from ._raw_writer import Layout, RawWriter
 from ._recording import RECORDING_SUFFIX, RecordedMessage, Recording
 from ._recording_writer import RecordingWriter
+from ._rigaku_frames import RigakuFrames, looks_like_rigaku
 from ._series import ArraySeries, FrameSeries, frames_within
 from ._xpcs_file import write_xpcs, xpcs_bytes
 from ._xpcs_reader import XpcsArrays, read_xpcs
@@ -31,11 +32,13 @@ __all__ = [
     "RecordedMessage",
     "Recording",
     "RecordingWriter",
+    "RigakuFrames",
     "TwoTimeMaps",
     "XpcsArrays",
     "XpcsRecord",
     "check_storable",
     "frames_within",
+    "looks_like_rigaku",
     "open_frames",
     "open_replay",
     "provenance_of",

@@ -11,12 +11,23 @@ from ._disk import write_durably
 from ._runfile import RunFile, run_file_name
 from ._session import SpoolSession
 from ._spool import Spool
+from ._uris import file_uri, uri_path
 
 if TYPE_CHECKING:
     from ._catalogue import open_client
     from ._delivery import Delivery
 
-__all__ = ["Delivery", "RunFile", "Spool", "SpoolSession", "open_client", "run_file_name", "write_durably"]
+__all__ = [
+    "Delivery",
+    "RunFile",
+    "Spool",
+    "SpoolSession",
+    "file_uri",
+    "open_client",
+    "run_file_name",
+    "uri_path",
+    "write_durably",
+]
 
 
 def __getattr__(name: str) -> Any:

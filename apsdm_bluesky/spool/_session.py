@@ -18,6 +18,7 @@ from ._codec import encode_line
 from ._disk import append, storage_error, storage_errors
 from ._routes import Routes
 from ._runfile import RunFile, run_file_name
+from ._whole_run import Documents, place_of, write_whole_run
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,40 @@ class SpoolSession:
             else:
                 self._append(name, doc, line)
 
+    def put_run(
+        self, documents: Documents, *, notes: Mapping[str, Any] | None = None, delivered: bool = False
+    ) -> bool:
+        """Store a whole run at once, durably: whenever this process is killed, all of it is there or nothing.
+
+        Parameters
+        ----------
+        documents
+            From the start document to the stop document.
+        notes
+            Annotations by their keys: see `note`.
+        delivered
+            Whether it is not to be delivered to the catalogue.
+
+        Returns
+        -------
+        False, and nothing changes, where some session of the spool has a run of that time and uid.
+
+        Raises
+        ------
+        FormatError
+            The documents are no whole run, or cannot be stored.
+        StorageError
+            The disk is full or refuses.
+        """
+        path = place_of(documents, self.path)
+        with self._lock:
+            if self._closed:
+                raise StorageError(f"{self.path}: this spool is closed; a run cannot be stored")
+            if self._has(path.name):
+                return False
+            write_whole_run(path, documents, notes=notes, delivered=delivered)
+        return True
+
     def note(self, run_uid: str, key: str, value: dict[str, Any]) -> None:
         """Keep an annotation with a run, durably; one of the same key is replaced."""
         try:
@@ -108,6 +143,11 @@ class SpoolSession:
             for run_uid in list(self._files):
                 self._forget(run_uid)
             self._folder_lock.release()
+
+    def _has(self, name: str) -> bool:
+        """Whether any session has a run of that file name."""
+        with storage_errors(self.path.parent, "read"), os.scandir(self.path.parent) as folders:
+            return any(os.path.lexists(f"{folder.path}/{name}") for folder in folders)
 
     def _open(self, start: Mapping[str, Any], line: bytes) -> None:
         """Create the run's file. Its name appears with the whole start document in it, or not at all."""

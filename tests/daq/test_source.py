@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from apsdm_bluesky.daq._source import OddFileError, Source
-
-from .trees import open_descriptors, read, write
+from tests.daq.trees import open_descriptors, read, write
 
 
 @pytest.fixture

@@ -196,5 +196,5 @@ def test_the_start_document_of_a_result_is_documented(demo):
         start = dict(client["processed"][demo.told["processed_uid"]].metadata["start"])
     rows = table(section(DOCUMENTS, "## Result").partition("### ")[0])
     documented = {key for row in rows for key in code(row[0])}
-    optional = {"proposal", "esaf", "experiment", "job"}
+    optional = {"proposal", "esaf", "experiment", "station", "job"}
     assert documented - optional == set(start) - {"uid", "time"}

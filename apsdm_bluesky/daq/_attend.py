@@ -1,0 +1,165 @@
+"""The thread of one DAQ: looks into its folder until it is to end, and all that it has seen is at an end."""
+
+import errno
+import logging
+import threading
+import time
+
+from apsdm_bluesky.errors import ServiceError, StorageError
+
+from ._complete import Completeness
+from ._daq import Daq, DaqState, FileState, Kind
+from ._intake import Intake
+from ._pool import CopyPool
+from ._settings import Settings
+from ._source import OddFileError, Source
+from ._wants import Wants
+from ._watch import Watcher, open_watcher
+from ._work import WorkStore
+
+log = logging.getLogger(__name__)
+
+_AGAIN_S = 5.0
+_LONGEST_WAIT_S = 1.0
+_SHORTEST_WAIT_S = 0.1
+_PATIENCE_S = 60.0  # so long, or ten times what a file has to rest, files may go on changing after a stop
+
+
+class Attendant:
+    """Works on one DAQ in a thread of its own.
+
+    Parameters
+    ----------
+    daq
+        As the database has it; `update` brings a newer state.
+    """
+
+    def __init__(self, daq: Daq, work: WorkStore, pool: CopyPool, settings: Settings) -> None:
+        self._daq = daq
+        self._work = work
+        self._pool = pool
+        self._settings = settings
+        self._state = daq.state
+        self._give_up_at: float | None = None
+        self._looked = False
+        self._closing = threading.Event()
+        self._watcher: Watcher | None = None
+        self._thread = threading.Thread(target=self._run, name=f"daq-{daq.id[:8]}")
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still works."""
+        return self._thread.is_alive()
+
+    def update(self, state: DaqState | None) -> None:
+        """The state that the database has now; None: it is no longer to be worked on."""
+        self._state = DaqState.ABORTED if state is None else state
+        self._wake()
+
+    def close(self) -> None:
+        """End the thread; what is being copied is left to the pool."""
+        self._closing.set()
+        self._wake()
+        self._thread.join()
+
+    def _wake(self) -> None:
+        if (watcher := self._watcher) is not None:
+            watcher.wake()
+
+    def _run(self) -> None:
+        """Begin anew after a fault; the database tells what was done."""
+        told = ""
+        while not self._closing.is_set():
+            try:
+                self._work_once()
+            except OSError as error:
+                reason = f"{error.filename or self._daq.source}: {error.strerror}"
+            except (OddFileError, StorageError, ServiceError) as error:
+                reason = str(error)
+            except Exception as error:  # a defect of ours: other DAQs go on, and it is told
+                log.exception("DAQ %s", self._daq.id)
+                reason = f"a defect: {type(error).__name__}: {error}; see the agent's log"
+            else:
+                return
+            if reason != told:
+                told = reason
+                self._hinder(f"{reason}; it is tried again")
+            self._closing.wait(_AGAIN_S)
+
+    def _hinder(self, reason: str) -> None:
+        log.warning("DAQ %s: %s", self._daq.id, reason)
+        try:
+            self._work.hinder(self._daq.id, reason)
+        except (StorageError, ServiceError) as error:
+            log.warning("%s", error)
+
+    def _work_once(self) -> None:
+        """Until it is drained, or the process ends."""
+        self._looked = False
+        complete = Completeness(self._settings.settle_s, self._settings.rules)
+        options = self._daq.options
+        with Source(self._daq.source) as source:
+            intake = Intake(self._daq, source, self._work, self._pool, complete)
+            wants = Wants(options.include, options.exclude, hidden=options.hidden)
+            self._watcher = open_watcher(
+                source, self._settings.watch, self._settings.poll_s, self._tell, wants
+            )
+            try:
+                self._work.hinder(self._daq.id, "")
+                self._attend(intake, source, self._watcher)
+            finally:
+                intake.abandon()
+                watcher, self._watcher = self._watcher, None
+                watcher.close()
+
+    def _tell(self, text: str) -> None:
+        log.warning("DAQ %s: %s", self._daq.id, text)
+        self._work.tell(self._daq.id, [("", text)])
+
+    def _attend(self, intake: Intake, source: Source, watcher: Watcher) -> None:
+        watching = True
+        while not self._closing.is_set() and self._state is not DaqState.ABORTED:
+            changed = watcher.wait(intake.pause(_LONGEST_WAIT_S if watching else _SHORTEST_WAIT_S))
+            if not source.in_place():
+                raise OSError(errno.ENOENT, "was moved or removed", str(self._daq.source))
+            if watching:
+                watching = self._watch(intake, changed)
+            intake.offer()
+            if not watching and self._is_over(intake):
+                break
+        if self._state is DaqState.ABORTED:
+            self._abort(intake, watcher)
+        if not self._closing.is_set():
+            self._work.set_drained(self._daq.id)
+
+    def _watch(self, intake: Intake, changed: set[str] | None) -> bool:
+        """Look where something changed; whether new files are looked for from here on.
+
+        An upload looks once. So does a DAQ when it stops, where it is to upload then or has not looked yet.
+        """
+        last = self._daq.kind is Kind.UPLOAD or self._state is DaqState.STOPPING
+        if last and (self._daq.options.upload_on_exit or not self._looked):
+            changed = None
+        if changed is None or (changed and not last):
+            intake.look(changed)
+            self._looked = True
+        return not last
+
+    def _is_over(self, intake: Intake) -> bool:
+        if self._state is DaqState.STOPPING and not intake.flying:
+            self._lose_patience(intake)
+        return intake.idle
+
+    def _lose_patience(self, intake: Intake) -> None:
+        now = time.monotonic()
+        if self._give_up_at is None:
+            self._give_up_at = now + max(_PATIENCE_S, 10 * self._settings.settle_s)
+        elif now > self._give_up_at:
+            intake.give_up("was still being written when the DAQ was stopped")
+
+    def _abort(self, intake: Intake, watcher: Watcher) -> None:
+        intake.abandon()
+        while intake.flying and not self._closing.is_set():
+            watcher.wait(_SHORTEST_WAIT_S)
+        self._work.give_up(self._daq.id, FileState.SKIPPED, "the DAQ was cancelled")

@@ -1,0 +1,109 @@
+"""What was stored goes on: as runs into the spool, for catalogue and archive, and to workflows."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from apsdm_bluesky.spool import SpoolSession
+
+from ._batches import Batch, BatchStore
+from ._daq import Counts, Daq, DaqFile, DaqState
+from ._documents import run_documents
+from ._store import DaqStore
+from ._work import WorkStore
+
+log = logging.getLogger(__name__)
+
+_MOST = 5000
+
+StartJob = Callable[[Daq, DaqFile | None, str | None], None]
+"""Has a DAQ's workflow run, for one file and its run, or at the end (None): once, however often asked."""
+
+
+class Handover:
+    """Hands on what the porter has stored, and ends DAQs. Each step may be done again.
+
+    Parameters
+    ----------
+    session
+        The spool's.
+    collection
+        Where files are archived.
+    wait_s
+        Files wait so long for others [s].
+    delivered
+        Called when there is a new run.
+    """
+
+    def __init__(
+        self,
+        store: DaqStore,
+        work: WorkStore,
+        batches: BatchStore,
+        session: SpoolSession,
+        *,
+        beamline: str,
+        collection: str,
+        wait_s: float,
+        start_job: StartJob,
+        delivered: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._work = work
+        self._batches = batches
+        self._session = session
+        self._beamline = beamline
+        self._collection = collection
+        self._wait_s = wait_s
+        self._start_job = start_job
+        self._delivered = delivered
+
+    def look(self) -> None:
+        """Hand on what is due, and end what is over.
+
+        Raises
+        ------
+        StorageError, ServiceError
+            The database or the spool cannot be written now.
+        """
+        self._work.stop_due()
+        self._batches.gather(before=time.time() - self._wait_s, most=_MOST)
+        for batch in self._batches.unsettled():
+            self._hand_on(batch)
+        for daq in self._work.drained():
+            if self._batches.rest(daq.id) == 0:
+                self._end(daq)
+
+    def _hand_on(self, batch: Batch) -> None:
+        options = batch.daq.options
+        if batch.files and not (options.skip_catalogue and options.skip_archive):
+            documents = run_documents(
+                batch.daq, batch.files, uid=batch.run, time=batch.time, beamline=self._beamline
+            )
+            notes: dict[str, Any] = (
+                {} if options.skip_archive else {"archive": {"collection": self._collection}}
+            )
+            self._session.put_run(documents, notes=notes, delivered=options.skip_catalogue)
+        if options.workflow is not None and options.each:
+            for file in batch.files:
+                self._start_job(batch.daq, file, batch.run)
+        self._batches.settle(batch)
+        self._delivered()
+
+    def _end(self, daq: Daq) -> None:
+        if daq.options.workflow is not None and not daq.options.each:
+            self._start_job(daq, None, None)
+        counts = self._store.get(daq.id).counts
+        state = DaqState.FAILED if counts.failed else DaqState.DONE
+        parts = [f"{number} {text}" for number, text in _left(counts) if number]
+        self._work.end(daq.id, state, ", ".join(parts))
+        log.info("%s %s of %s: %s, %d files", daq.kind, daq.id, daq.source, state, counts.taken)
+
+
+def _left(counts: Counts) -> list[tuple[int, str]]:
+    return [
+        (counts.failed, "could not be taken"),
+        (counts.vanished, "vanished before they were taken"),
+        (counts.skipped, "were passed over"),
+    ]

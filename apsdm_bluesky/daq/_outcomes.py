@@ -1,0 +1,112 @@
+"""What becomes of files when they were copied, or were not. Nothing here does I/O."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ._copy import Copied, NotTakenError, StoppedError, TargetError
+from ._daq import FileState
+from ._pool import Outcome
+from ._source import OddFileError
+from ._work import Change, Known, Last
+
+
+@dataclass(slots=True)
+class Settled:
+    """What is to be kept.
+
+    Parameters
+    ----------
+    again
+        Names that wait again.
+    hindered
+        What hinders all of them; '' where nothing does.
+    """
+
+    changes: list[Change] = field(default_factory=list)
+    notices: list[tuple[str, str]] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
+    hindered: str = ""
+
+
+def settle(
+    outcomes: Sequence[Outcome],
+    known: Mapping[str, Known],
+    holder: Callable[[str, str], Last | None],
+) -> Settled:
+    """What becomes of each file.
+
+    Parameters
+    ----------
+    holder
+        By where the first version and this one lie: what the database knows of it.
+    """
+    settled = Settled()
+    for outcome in outcomes:
+        name, result = outcome.task.seen.name, outcome.result
+        if isinstance(result, Copied):
+            _taken(settled, outcome, result, holder)
+        else:
+            _not_taken(settled, name, result, known[name])
+    return settled
+
+
+def _taken(
+    settled: Settled,
+    outcome: Outcome,
+    result: Copied,
+    holder: Callable[[str, str], Last | None],
+) -> None:
+    name, last = outcome.task.seen.name, outcome.task.last
+    held = holder(outcome.task.base, result.path) if result.was_there else None
+    touched = held is not None and last is not None and last.own and last.path == result.path
+    if outcome.task.remark:
+        settled.notices.append((name, outcome.task.remark))
+    if result.version > 1 and not result.was_there:
+        settled.notices.append(
+            (name, f"is version {result.version}: it was changed, or another file lies there")
+        )
+    settled.changes.append(
+        Change(
+            name=name,
+            state=FileState.STORED if held is None else FileState.CATALOGUED,
+            size=result.size,
+            mtime_ns=result.mtime_ns,
+            version=result.version,
+            path=result.path,
+            sha256=result.sha256,
+            run=None if held is None else held.run,
+            reason="" if held is None else "was there already",
+            touched=touched,
+        )
+    )
+
+
+def _not_taken(settled: Settled, name: str, error: Exception, known: Known) -> None:
+    if isinstance(error, TargetError):
+        settled.hindered = f"{error}; it goes on by itself when that is mended"
+        settled.again.append(name)
+    elif isinstance(error, NotTakenError):
+        settled.notices.append((name, f"{error}; it is taken when it does not change any more"))
+        settled.again.append(name)
+    elif isinstance(error, StoppedError):
+        settled.again.append(name)
+    else:
+        settled.changes.append(_ended(name, error, known))
+
+
+def _ended(name: str, error: Exception, known: Known) -> Change:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        state, reason = FileState.VANISHED, "it was gone before it was taken"
+    elif isinstance(error, OddFileError):
+        state, reason = FileState.SKIPPED, error.reason
+    else:
+        told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        state, reason = FileState.FAILED, f"cannot be taken: {told}"
+    return Change(
+        name=name,
+        state=state,
+        size=known.size,
+        mtime_ns=known.mtime_ns,
+        version=known.version,
+        reason=reason,
+    )

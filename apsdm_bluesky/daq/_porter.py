@@ -1,0 +1,96 @@
+"""The process that watches folders and copies files. It ends with the agent, however that ends."""
+
+import logging
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import filelock
+
+from apsdm_bluesky.errors import ServiceError, StorageError
+
+from ._attend import Attendant
+from ._daq import Daq
+from ._intake import incoming_folder
+from ._pool import CopyPool
+from ._settings import Settings
+from ._work import WorkStore
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 0.3
+_LOCK_S = 60.0
+
+
+def main() -> int:
+    """Work until the standard input ends, as the agent does; returns the exit code."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    settings = Settings.decode(sys.stdin.readline())
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    try:
+        # The porter of an agent that was killed may not have seen yet that its input has ended.
+        with filelock.FileLock(settings.place / "porter.lock", timeout=_LOCK_S):
+            _Porter(settings).run()
+    except (filelock.Timeout, StorageError, ServiceError) as error:
+        log.error("%s", error)  # noqa: TRY400 - one line for a known fault
+        return 1
+    return 0
+
+
+def _end_with_input() -> None:
+    """Whatever is being done may be left at any point: the next process goes on from the database."""
+    sys.stdin.read()
+    os._exit(0)
+
+
+class _Porter:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._work = WorkStore(settings.place, settings.url)
+        self._pool = CopyPool(settings.parallel, self._told)
+        self._attendants: dict[str, Attendant] = {}
+        self._cleaned: set[Path] = set()
+        self._trouble = ""
+
+    def run(self) -> None:
+        """Look again and again which DAQs there are."""
+        while True:
+            try:
+                self._look()
+                self._trouble = ""
+            except (StorageError, ServiceError) as error:
+                self._told(str(error))
+            time.sleep(_LOOK_S)
+
+    def _look(self) -> None:
+        wanted = {daq.id: daq for daq in self._work.undrained()}
+        for uid, attendant in list(self._attendants.items()):
+            if not attendant.alive:
+                del self._attendants[uid]
+            else:
+                attendant.update(wanted[uid].state if uid in wanted else None)
+        for uid, daq in wanted.items():
+            if uid not in self._attendants:
+                self._clean(daq)
+                self._attendants[uid] = Attendant(daq, self._work, self._pool, self._settings)
+
+    def _clean(self, daq: Daq) -> None:
+        """What a process that was killed has left half copied, before anything else is copied there."""
+        if daq.root in self._cleaned:
+            return
+        folder = incoming_folder(daq)
+        try:
+            folder.mkdir(exist_ok=True)
+            for part in folder.glob("*.part"):
+                part.unlink()
+        except OSError as error:
+            self._told(f"{folder}: {error.strerror}; give this account permission there")
+            return
+        self._cleaned.add(daq.root)
+
+    def _told(self, text: str) -> None:
+        if text != self._trouble:
+            self._trouble = text
+            log.warning("%s", text)

@@ -1,0 +1,221 @@
+"""The database as those see it who do the work: files in bulk, a transaction for many."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from apsdm_bluesky.database import Database
+
+from ._daq import Counts, Daq, DaqState, FileState
+from ._rows import daq_of
+from ._tables import TABLES, daqs, files, notices
+
+_AT_ONCE = 500  # names in one question; SQLite takes no more than 32,766 values
+_TAKEN = (FileState.STORED, FileState.CATALOGUED)
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The last version of a file that was taken: by the DAQ itself (`own`), or by another one."""
+
+    version: int
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str | None
+    run: str | None
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a name: where it stands, as it was then, and the last version that was taken."""
+
+    state: FileState
+    size: int
+    mtime_ns: int
+    version: int
+    last: Last | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What becomes of a file that waits.
+
+    Parameters
+    ----------
+    touched
+        It is what `path` holds already: it has no row of its own, and the time in that one's is renewed.
+    """
+
+    name: str
+    state: FileState
+    size: int
+    mtime_ns: int
+    version: int = 1
+    path: str | None = None
+    sha256: str | None = None
+    run: str | None = None
+    reason: str = ""
+    touched: bool = False
+
+
+class WorkStore:
+    """DAQs that are to be worked on, and their files. Raises as `DaqStore`."""
+
+    def __init__(self, folder: Path, url: str | None = None) -> None:
+        self._database = Database(folder, TABLES, url)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    def undrained(self) -> Sequence[Daq]:
+        """The station's DAQs whose files are not all at an end, without counts."""
+        return self._list(daqs.c.drained.is_(False))
+
+    def drained(self) -> Sequence[Daq]:
+        """The station's DAQs that are to be ended: nothing is copied for them any more."""
+        active = (DaqState.RUNNING, DaqState.STOPPING)
+        return self._list(daqs.c.drained.is_(True), daqs.c.state.in_(active))
+
+    def set_drained(self, daq: str) -> None:
+        """Nothing will be copied for it any more."""
+        with self._database.begin() as connection:
+            connection.execute(sa.update(daqs).where(daqs.c.id == daq).values(drained=True))
+
+    def hinder(self, daq: str, reason: str) -> None:
+        """What hinders it now; '' where nothing does. One that has ended keeps its reason."""
+        change = sa.update(daqs).where(daqs.c.id == daq, daqs.c.ended.is_(None))
+        with self._database.begin() as connection:
+            connection.execute(change.values(reason=reason))
+
+    def stop_due(self) -> None:
+        """Stop those whose time is over."""
+        due = (daqs.c.state == DaqState.RUNNING, daqs.c.stop_at <= time.time())
+        with self._database.begin() as connection:
+            change = sa.update(daqs).where(*due, daqs.c.db_station == self._database.station)
+            connection.execute(change.values(state=DaqState.STOPPING, reason="its time is over"))
+
+    def end(self, daq: str, state: DaqState, reason: str) -> None:
+        """It has ended."""
+        change = sa.update(daqs).where(daqs.c.id == daq, daqs.c.ended.is_(None))
+        with self._database.begin() as connection:
+            connection.execute(change.values(state=state, reason=reason, ended=time.time()))
+
+    def known(self, daq: str) -> dict[str, Known]:
+        """All names that a DAQ has seen, by their latest version."""
+        columns = (files.c.name, files.c.state, files.c.size, files.c.mtime_ns, files.c.version)
+        query = sa.select(*columns, files.c.path, files.c.sha256, files.c.run).where(files.c.daq == daq)
+        found: dict[str, Known] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(query.order_by(files.c.name, files.c.version)):
+                before = found.get(row.name)
+                last = None if before is None else before.last
+                if row.state in _TAKEN:
+                    last = _last(row, own=True)
+                found[row.name] = Known(FileState(row.state), row.size, row.mtime_ns, row.version, last)
+        return found
+
+    def taken(self, bases: Sequence[str]) -> Mapping[str, Last]:
+        """The last version of each place, absolute, that holds one, whichever DAQ has brought it."""
+        columns = (files.c.base, files.c.version, files.c.path, files.c.size, files.c.mtime_ns)
+        query = sa.select(*columns, files.c.sha256, files.c.run).order_by(files.c.version)
+        found: dict[str, Last] = {}
+        with self._database.read() as connection:
+            for some in _parts(bases):
+                of_some = query.where(files.c.base.in_(some), files.c.state.in_(_TAKEN))
+                found.update((row.base, _last(row, own=False)) for row in connection.execute(of_some))
+        return found
+
+    def holder(self, base: str, path: str) -> Last | None:
+        """What is known of a version that lies at `path`, whichever DAQ has brought it."""
+        query = sa.select(files).where(files.c.base == base, files.c.path == path, files.c.state.in_(_TAKEN))
+        with self._database.read() as connection:
+            row = connection.execute(query.order_by(files.c.id).limit(1)).one_or_none()
+            return None if row is None else _last(row, own=False)
+
+    def add(self, daq: str, new: Sequence[Change], bases: Mapping[str, str]) -> None:
+        """Files that were seen for the first time, or have changed since they were taken."""
+        rows = [
+            _row(change) | {"daq": daq, "name": change.name, "base": bases[change.name]} for change in new
+        ]
+        if rows:
+            with self._database.begin() as connection:
+                connection.execute(sa.insert(files), rows)
+
+    def revive(self, daq: str, names: Iterable[str]) -> None:
+        """Files that could not be taken, or were gone, wait again."""
+        ended = (FileState.FAILED, FileState.SKIPPED, FileState.VANISHED)
+        with self._database.begin() as connection:
+            for some in _parts(list(names)):
+                change = sa.update(files).where(files.c.daq == daq, files.c.name.in_(some))
+                connection.execute(
+                    change.where(files.c.state.in_(ended)).values(state=FileState.WAITING, reason="")
+                )
+
+    def apply(self, daq: str, changes: Sequence[Change]) -> None:
+        """Bring files that wait to where they stand now."""
+        waiting = (
+            files.c.daq == daq,
+            files.c.name == sa.bindparam("b_name"),
+            files.c.state == FileState.WAITING,
+        )
+        moved = [_row(change) | {"b_name": change.name} for change in changes if not change.touched]
+        touched = [change for change in changes if change.touched]
+        with self._database.begin() as connection:
+            if moved:
+                values: dict[str, Any] = {name: sa.bindparam(name) for name in moved[0] if name != "b_name"}
+                connection.execute(sa.update(files).where(*waiting).values(values), moved)
+            for change in touched:
+                connection.execute(sa.delete(files).where(*waiting), {"b_name": change.name})
+                same = (files.c.daq == daq, files.c.name == change.name, files.c.path == change.path)
+                connection.execute(sa.update(files).where(*same).values(mtime_ns=change.mtime_ns))
+
+    def give_up(self, daq: str, state: FileState, reason: str) -> None:
+        """Whatever waits is not taken."""
+        waiting = (files.c.daq == daq, files.c.state == FileState.WAITING)
+        with self._database.begin() as connection:
+            connection.execute(
+                sa.update(files).where(*waiting).values(state=state, reason=reason, updated=time.time())
+            )
+
+    def tell(self, daq: str, told: Iterable[tuple[str, str]]) -> None:
+        """Keep notices, each a name and a text."""
+        now = time.time()
+        rows = [{"daq": daq, "time": now, "name": name, "text": text} for name, text in told]
+        if rows:
+            with self._database.begin() as connection:
+                connection.execute(sa.insert(notices), rows)
+
+    def _list(self, *conditions: sa.ColumnElement[bool]) -> Sequence[Daq]:
+        mine = daqs.c.db_station == self._database.station
+        query = sa.select(daqs).where(mine, *conditions).order_by(daqs.c.created, daqs.c.id)
+        with self._database.read() as connection:
+            return [daq_of(row, Counts()) for row in connection.execute(query)]
+
+
+def _row(change: Change) -> dict[str, object]:
+    return {
+        "state": change.state,
+        "size": change.size,
+        "mtime_ns": change.mtime_ns,
+        "version": change.version,
+        "path": change.path,
+        "sha256": change.sha256,
+        "run": change.run,
+        "reason": change.reason,
+        "updated": time.time(),
+    }
+
+
+def _last(row: sa.Row[tuple[object, ...]], *, own: bool) -> Last:
+    return Last(row.version, row.path, row.size, row.mtime_ns, row.sha256, row.run, own)
+
+
+def _parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (names[start : start + _AT_ONCE] for start in range(0, len(names), _AT_ONCE))
