@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from urllib.parse import quote
 
 import httpx
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 
 from apsdm_bluesky.web.dm import _daqs, _experiments, _facility, _login, _processing
 from apsdm_bluesky.web.dm._service import tell_errors
+from tests.docs.pages import pages, table
 from tests.people import browser
 
 from .clients import encoded, session, told
 
 ROOMS = (_daqs, _experiments, _facility, _login, _processing)
 ROUTES = sorted({route.path for room in ROOMS for route in room.router.routes if isinstance(route, APIRoute)})
+ROUTE = re.compile(r"`(GET|POST|PUT) (?P<path>[^?`]+)")
 QUERIES = (
     "argsDict",
     "experiment",
@@ -191,3 +194,13 @@ def test_a_defect_is_told_without_its_traceback():
             return await http.get("/broken")
 
     assert "secret" not in told(asyncio.run(ask()), 500)
+
+
+def test_every_route_is_in_the_reference():
+    rows = table(pages()["docs/reference/dm-protocol.md"])
+    shown = {match["path"] for row in rows if (match := ROUTE.match(row[0]))}
+    alike = {re.sub(r"\{\w+\*?\}", "{}", path) for path in shown}
+    served = {re.sub(r"\{\w+\}", "{}", path) for path in ROUTES}
+    shorter = {"/experimentsByStation", "/experimentsByName/{}"}
+    shorter |= {"/esaf/stationEsafs/{}", "/bss/stationProposals/{}"}
+    assert served - shorter == alike
