@@ -28,6 +28,7 @@ from apsdm_bluesky.errors import (
     FormatError,
     ServiceError,
     StorageError,
+    WorkflowError,
 )
 from apsdm_bluesky.experiments import CurrentExperiment, NewExperiment, open_experiments
 from apsdm_bluesky.plans import xpcs_series
@@ -179,6 +180,21 @@ def test_runs_tell_of_their_experiment(config, experiments):
         assert session.use_experiment(None) is session.experiment is None
         assert told(session) == {}
     assert CurrentExperiment(config.folders.experiments).get() is None
+
+
+def test_daqs_are_of_the_experiment_of_the_session(config, experiments, tmp_path):
+    folder = tmp_path / "detector"
+    folder.mkdir()
+    with open_session(config) as session:
+        with pytest.raises(ExperimentError, match="none goes on: name one, or use_experiment"):
+            session.daqs.start(folder)
+        session.use_experiment("gel")
+        of_gel = session.daqs.get(session.daqs.start(folder))
+        assert (of_gel.experiment, of_gel.root) == ("gel", session.experiment.root)
+        assert session.daqs.get(session.daqs.upload(folder, "glass")).experiment == "glass"
+        with pytest.raises(WorkflowError, match="reduce"):
+            session.daqs.upload(folder, workflow="reduce")
+        assert len(session.daqs.list(experiment="gel")) == 1
 
 
 def test_a_current_experiment_that_is_not_known_opens_no_session(config, experiments):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ._batches import Batch, BatchStore
 from ._daq import Counts, Daq, DaqFile, DaqOptions, DaqState, FileState, Kind, NewDaq, Notice
+from ._daqs import Daqs, DaqTable, check_end, new_daq
+from ._report import PROBLEMS, DaqReport, counts_text, not_taken, seen
 from ._settings import Settings
 from ._store import ACTIVE, DaqStore, open_daqs
 from ._wants import Wants
@@ -17,14 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACTIVE",
+    "PROBLEMS",
     "Batch",
     "BatchStore",
     "Counts",
     "Daq",
     "DaqFile",
     "DaqOptions",
+    "DaqReport",
     "DaqState",
     "DaqStore",
+    "DaqTable",
+    "Daqs",
     "FileState",
     "Handover",
     "Kind",
@@ -33,7 +39,12 @@ __all__ = [
     "Settings",
     "Wants",
     "WorkStore",
+    "check_end",
+    "counts_text",
+    "new_daq",
+    "not_taken",
     "open_daqs",
+    "seen",
 ]
 
 

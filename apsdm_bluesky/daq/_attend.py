@@ -7,14 +7,14 @@ import time
 
 from apsdm_bluesky.errors import ServiceError, StorageError
 
-from ._complete import Completeness
 from ._daq import Daq, DaqState, FileState, Kind
 from ._intake import Intake
 from ._pool import CopyPool
 from ._settings import Settings
+from ._settling import CLOCKS_DIFFER_S, Settling
 from ._source import OddFileError, Source
 from ._wants import Wants
-from ._watch import Watcher, open_watcher
+from ._watch import Watcher, on_shared, open_watcher
 from ._work import WorkStore
 
 log = logging.getLogger(__name__)
@@ -97,10 +97,19 @@ class Attendant:
     def _work_once(self) -> None:
         """Until it is drained, or the process ends."""
         self._looked = False
-        complete = Completeness(self._settings.settle_s, self._settings.rules)
         options = self._daq.options
         with Source(self._daq.source) as source:
-            intake = Intake(self._daq, source, self._work, self._pool, complete)
+            settling = Settling(
+                self._settings.settle_s, clocks_differ_s=CLOCKS_DIFFER_S if on_shared(source) else 0.0
+            )
+            intake = Intake(
+                self._daq,
+                source,
+                work=self._work,
+                pool=self._pool,
+                settling=settling,
+                settings=self._settings,
+            )
             wants = Wants(options.include, options.exclude, hidden=options.hidden)
             self._watcher = open_watcher(
                 source, self._settings.watch, self._settings.poll_s, self._tell, wants

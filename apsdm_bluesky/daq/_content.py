@@ -1,6 +1,5 @@
 """Is a file whole, as far as its headers tell? Only those are read."""
 
-import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Literal
@@ -8,13 +7,10 @@ from typing import Literal
 from ._content_hdf5 import why_not_hdf5
 from ._content_reader import ContentReader, ShortError, SpentError
 from ._content_tiff import why_not_tiff
-from ._scan import Seen
-from ._source import Source
 from ._wants import matches
 
 Rule = Literal["settled", "hdf5", "tiff", "rigaku"]
 
-CHANGED = "it was changed while it was looked at"
 _WORD = 8
 _BY_SUFFIX: tuple[tuple[tuple[str, ...], Rule], ...] = (
     ((".h5", ".hdf5", ".hdf", ".nxs", ".cxi"), "hdf5"),
@@ -41,31 +37,20 @@ def rule_for(name: str, rules: Mapping[str, Rule] = MappingProxyType({})) -> Rul
     return next((rule for suffixes, rule in _BY_SUFFIX if low.endswith(suffixes)), "settled")
 
 
-def why_incomplete(source: Source, seen: Seen, rule: Rule) -> str | None:
-    """Why a file is not complete, by what is in it; None when it is.
+def why_not_whole(fd: int, size: int, rule: Rule) -> str | None:
+    """Why a file is not whole, by what is in it; None when it is.
 
-    Whatever the rule, it is opened: a network file system tells how a file really stands when it is opened,
-    and what it remembers otherwise.
-
-    Raises
-    ------
-    OSError, OddFileError
-        As `Source.open`.
+    Parameters
+    ----------
+    fd
+        Open for reading: a network file system tells only then how the file stands, else what it remembers.
+    size
+        Its bytes, as they are now.
     """
-    fd = source.open(seen.name)
-    try:
-        info = os.fstat(fd)
-        if (info.st_size, info.st_mtime_ns, info.st_ino) != (seen.size, seen.mtime_ns, seen.ino):
-            return CHANGED
-        return _why_not(rule, ContentReader(fd, info.st_size))
-    finally:
-        os.close(fd)
-
-
-def _why_not(rule: Rule, content: ContentReader) -> str | None:
     look = _LOOKS.get(rule)
     if look is None:
         return None
+    content = ContentReader(fd, size)
     if not content.size:
         return "it is empty"
     try:

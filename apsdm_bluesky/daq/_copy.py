@@ -1,21 +1,26 @@
 """One file, from the watched folder to the experiment's: read once, hashed on the way, put there whole."""
 
-import contextlib
 import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path, PurePosixPath
+from typing import ParamSpec, TypeVar
 
+from ._content import Rule, rule_for, why_not_whole
 from ._scan import Seen
 from ._source import OddFileError, Source
 from ._work import Last
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _CHUNK = 1 << 22
 _SMALL = 1 << 18
+_PART = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 # Faults of the target that are not about the file: the disk, the network, the whole folder.
 _ALL_HINDERED = frozenset(
     {
@@ -27,20 +32,25 @@ _ALL_HINDERED = frozenset(
         errno.ENOTCONN,
         errno.ENODEV,
         errno.EMFILE,
+        errno.ENFILE,
     }
 )
+
+
+class IncompleteError(Exception):
+    """Its content is not whole; it may become so."""
 
 
 class NotTakenError(Exception):
     """The file was changed, shortened or moved while it was read; nothing of it was kept."""
 
 
+class UnplaceableError(Exception):
+    """The file cannot be put where it belongs; others can."""
+
+
 class TargetError(Exception):
     """The experiment's folder cannot be written: no file can be taken for now."""
-
-
-class UnplaceableError(Exception):
-    """The file itself cannot be put where it belongs; others can."""
 
 
 class StoppedError(Exception):
@@ -49,7 +59,17 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """A file that was taken: where it lies, relative to the data, and whether it lay there already."""
+    """A file that was taken.
+
+    Parameters
+    ----------
+    path
+        Where it lies, relative to the experiment's data.
+    was_there
+        Whether the same content lay there already.
+    remark
+        What somebody may want to know of it.
+    """
 
     size: int
     mtime_ns: int
@@ -57,34 +77,45 @@ class Copied:
     path: str
     version: int
     was_there: bool
+    remark: str = ""
 
 
 class Copier:
-    """Takes files, one at a time. Used by one thread.
+    """Takes files, one at a time.
 
     Parameters
     ----------
     data
         The experiment's folder of data.
     incoming
-        A folder on the same file system, for what is not whole yet.
+        A folder on the same file system, for what is not whole yet; `name` is unique in it.
     hashes
         Whether the content is hashed.
+    rules
+        What must hold for files to be whole; see `rule_for`.
     should_stop
         Asked between parts of a large file.
     """
 
     def __init__(
-        self, data: Path, incoming: Path, name: str, *, hashes: bool, should_stop: Callable[[], bool]
+        self,
+        data: Path,
+        incoming: Path,
+        name: str,
+        *,
+        hashes: bool,
+        rules: Mapping[str, Rule],
+        should_stop: Callable[[], bool],
     ) -> None:
         self._data = f"{data}/"
-        self._part = incoming / f"{name}.part"
+        self._part = str(incoming / f"{name}.part")
         self._hashes = hashes
+        self._rules = rules
         self._should_stop = should_stop
         self._buffer = memoryview(bytearray(_CHUNK))
-        self._folders: set[Path] = set()
+        self._folders: set[str] = set()
 
-    def take(self, source: Source, seen: Seen, base: str, last: Last | None) -> Copied:
+    def take(self, source: Source, seen: Seen, base: str, last: Last | None, *, forgive: bool) -> Copied:
         """Copy a file.
 
         Parameters
@@ -93,51 +124,68 @@ class Copier:
             Where its first version lies, absolute.
         last
             The last version that was taken for that place.
+        forgive
+            Whether it is taken even if its content is not whole.
 
         Raises
         ------
-        NotTakenError, UnplaceableError, TargetError, StoppedError
+        IncompleteError, NotTakenError, UnplaceableError, TargetError, StoppedError
             See there.
-        OSError
+        OSError, OddFileError
             It cannot be read.
         """
         fd = source.open(seen.name)
         try:
-            info = os.fstat(fd)
-            with self._new_part() as part:
+            info, remark = self._looked_at(fd, seen, forgive=forgive)
+            part = _of_target(os.open, self._part, _PART, 0o666)
+            try:
                 digest = self._copy(fd, info.st_size, part)
                 _check_unchanged(source, seen.name, fd, info)
-                with _of_target():
-                    os.utime(part, ns=(info.st_mtime_ns, info.st_mtime_ns))
+                _of_target(os.utime, part, ns=(info.st_mtime_ns, info.st_mtime_ns))
+            finally:
+                os.close(part)
         finally:
             os.close(fd)
-        if last is not None and digest is not None and digest == last.sha256:
-            return Copied(info.st_size, info.st_mtime_ns, digest, last.path, last.version, True)
-        return self._place(base, 1 if last is None else last.version + 1, info, digest)
+        path, version, there = self._placed(base, last, info.st_size, digest)
+        return Copied(info.st_size, info.st_mtime_ns, digest, path, version, there, remark)
 
-    def take_in_place(self, source: Source, seen: Seen, base: str, last: Last | None) -> Copied:
-        """Hash a file that stays where it is; raises as `take`. Its content is one version, the last."""
+    def take_in_place(
+        self, source: Source, seen: Seen, base: str, last: Last | None, *, forgive: bool
+    ) -> Copied:
+        """Hash a file that stays where it is; its content is a version of its own. Raises as `take`."""
         fd = source.open(seen.name)
         try:
-            info = os.fstat(fd)
+            info, remark = self._looked_at(fd, seen, forgive=forgive)
             digest = self._copy(fd, info.st_size, None) if self._hashes else None
             _check_unchanged(source, seen.name, fd, info)
         finally:
             os.close(fd)
         same = last is not None and digest is not None and digest == last.sha256
         version = 1 if last is None else last.version + (not same)
-        return Copied(info.st_size, info.st_mtime_ns, digest, base.removeprefix(self._data), version, same)
+        return Copied(
+            info.st_size, info.st_mtime_ns, digest, base.removeprefix(self._data), version, same, remark
+        )
+
+    def _looked_at(self, fd: int, seen: Seen, *, forgive: bool) -> tuple[os.stat_result, str]:
+        """How it stands, and what is wrong with one that is taken all the same."""
+        info = os.fstat(fd)
+        if (info.st_size, info.st_mtime_ns, info.st_ino) != (seen.size, seen.mtime_ns, seen.ino):
+            raise NotTakenError("it was changed again")
+        wrong = why_not_whole(fd, info.st_size, rule_for(seen.name, self._rules))
+        if wrong is not None and not forgive:
+            raise IncompleteError(wrong)
+        return info, "" if wrong is None else f"taken as it is, unchanged for long: {wrong}"
 
     def _copy(self, fd: int, size: int, part: int | None) -> str | None:
         hasher = hashlib.sha256() if self._hashes else None
-        done = 0
         buffer = self._buffer if size > _SMALL else self._buffer[:_SMALL]
+        done = 0
         while done < size:
             got = os.readv(fd, [buffer])
             if got == 0:
                 raise NotTakenError(f"it shrank from {size} to {done} bytes while it was read")
             if part is not None:
-                _write_all(part, buffer[:got])
+                _of_target(_write_all, part, buffer[:got])
             if hasher is not None:
                 hasher.update(buffer[:got])
             done += got
@@ -147,46 +195,39 @@ class Copier:
             raise NotTakenError("it grew while it was read")
         return None if hasher is None else hasher.hexdigest()
 
-    @contextlib.contextmanager
-    def _new_part(self) -> Iterator[int]:
-        with _of_target():
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-            part = os.open(self._part, flags, 0o666)
-        try:
-            yield part
-        finally:
-            os.close(part)
+    def _placed(self, base: str, last: Last | None, size: int, digest: str | None) -> tuple[str, int, bool]:
+        """Path, version, and whether it was there: as the last version, or as the next one that is free."""
+        if last is not None and digest is not None and digest == last.sha256:
+            return last.path, last.version, True
+        path, version, there = _of_target(
+            self._place, base, 1 if last is None else last.version + 1, size, digest
+        )
+        return path.removeprefix(self._data), version, there
 
-    def _place(self, base: str, version: int, info: os.stat_result, digest: str | None) -> Copied:
-        """Give it its name: the first version's, or the next one that is free or holds the same."""
-        with _of_target():
-            self._make_folder(Path(base).parent)
-            for number in count(version):
-                path = versioned(base, number)
-                try:
-                    os.link(self._part, path)
-                    there = False
-                except FileExistsError:
-                    there = self._is_same(path, info.st_size, digest)
-                    if not there:
-                        continue
-                self._part.unlink()
-                return Copied(
-                    info.st_size, info.st_mtime_ns, digest, path.removeprefix(self._data), number, there
-                )
-        raise TargetError(f"{base}: has no free name")  # `count` does not end
-
-    def _make_folder(self, folder: Path) -> None:
+    def _place(self, base: str, first: int, size: int, digest: str | None) -> tuple[str, int, bool]:
+        folder = base.rpartition("/")[0]
         if folder not in self._folders:
-            folder.mkdir(parents=True, exist_ok=True)
+            Path(folder).mkdir(parents=True, exist_ok=True)
             self._folders.add(folder)
+        for version in count(first):
+            path = versioned(base, version)
+            try:
+                os.link(self._part, path)
+                there = False
+            except FileExistsError:
+                if not self._is_same(path, size, digest):
+                    continue
+                there = True
+            os.unlink(self._part)  # noqa: PTH108 - a path object for each file costs as much as the call
+            return path, version, there
+        raise UnplaceableError(f"{base}: has no free name")  # `count` does not end
 
     def _is_same(self, path: str, size: int, digest: str | None) -> bool:
         """Whether a file holds what the part holds."""
-        info = os.lstat(path)
+        info = Path(path).lstat()
         if not stat.S_ISREG(info.st_mode) or info.st_size != size:
             return False
-        with Path(path).open("rb") as one, self._part.open("rb") as other:
+        with Path(path).open("rb") as one, Path(self._part).open("rb") as other:
             if digest is not None:
                 return hashlib.file_digest(one, "sha256").hexdigest() == digest
             return all(one.read(_CHUNK) == part for part in iter(lambda: other.read(_CHUNK), b""))
@@ -213,15 +254,14 @@ def _check_unchanged(source: Source, name: str, fd: int, before: os.stat_result)
 
 
 def _write_all(fd: int, data: memoryview) -> None:
-    with _of_target():
-        while data:
-            data = data[os.write(fd, data) :]
+    while data:
+        data = data[os.write(fd, data) :]
 
 
-@contextlib.contextmanager
-def _of_target() -> Iterator[None]:
+def _of_target(do: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+    """Do something where files go: what goes wrong there is not the file's fault."""
     try:
-        yield
+        return do(*args, **more)
     except OSError as error:
         kind = TargetError if error.errno in _ALL_HINDERED else UnplaceableError
         raise kind(f"{error.filename or 'the experiment'}: {error.strerror or error}") from error

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from apsdm_bluesky.errors import DaqError
-from apsdm_bluesky.formats import looks_like_rigaku
 from apsdm_bluesky.spool import file_uri
 
 from ._daq import Daq, DaqFile
@@ -137,4 +136,8 @@ class _Run:
 
 def _mimetype(place: Path, size: int) -> str:
     mimetype = mimetype_of(place.name) if size else BYTES
-    return BYTES if mimetype == RIGAKU and not looks_like_rigaku(place) else mimetype
+    if mimetype != RIGAKU:
+        return mimetype
+    from apsdm_bluesky.formats import looks_like_rigaku  # takes seconds to load
+
+    return RIGAKU if looks_like_rigaku(place) else BYTES

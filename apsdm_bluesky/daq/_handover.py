@@ -2,10 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
-from typing import Any
-
-from apsdm_bluesky.spool import SpoolSession
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from ._batches import Batch, BatchStore
 from ._daq import Counts, Daq, DaqFile, DaqState
@@ -17,6 +15,16 @@ log = logging.getLogger(__name__)
 
 _MOST = 5000
 
+Documents = Sequence[tuple[str, Mapping[str, Any]]]
+
+
+class PutRun(Protocol):
+    """Puts a whole run into the spool, once."""
+
+    def __call__(self, documents: Documents, *, notes: Mapping[str, Any] | None, delivered: bool) -> None:
+        """See `SpoolSession.put_run`."""
+
+
 StartJob = Callable[[Daq, DaqFile | None, str | None], None]
 """Has a DAQ's workflow run, for one file and its run, or at the end (None): once, however often asked."""
 
@@ -26,14 +34,10 @@ class Handover:
 
     Parameters
     ----------
-    session
-        The spool's.
     collection
         Where files are archived.
     wait_s
         Files wait so long for others [s].
-    delivered
-        Called when there is a new run.
     """
 
     def __init__(
@@ -41,23 +45,21 @@ class Handover:
         store: DaqStore,
         work: WorkStore,
         batches: BatchStore,
-        session: SpoolSession,
         *,
         beamline: str,
         collection: str,
         wait_s: float,
+        put_run: PutRun,
         start_job: StartJob,
-        delivered: Callable[[], None],
     ) -> None:
         self._store = store
         self._work = work
         self._batches = batches
-        self._session = session
         self._beamline = beamline
         self._collection = collection
         self._wait_s = wait_s
+        self._put_run = put_run
         self._start_job = start_job
-        self._delivered = delivered
 
     def look(self) -> None:
         """Hand on what is due, and end what is over.
@@ -84,12 +86,11 @@ class Handover:
             notes: dict[str, Any] = (
                 {} if options.skip_archive else {"archive": {"collection": self._collection}}
             )
-            self._session.put_run(documents, notes=notes, delivered=options.skip_catalogue)
+            self._put_run(documents, notes=notes, delivered=options.skip_catalogue)
         if options.workflow is not None and options.each:
             for file in batch.files:
                 self._start_job(batch.daq, file, batch.run)
         self._batches.settle(batch)
-        self._delivered()
 
     def _end(self, daq: Daq) -> None:
         if daq.options.workflow is not None and not daq.options.each:
@@ -97,7 +98,7 @@ class Handover:
         counts = self._store.get(daq.id).counts
         state = DaqState.FAILED if counts.failed else DaqState.DONE
         parts = [f"{number} {text}" for number, text in _left(counts) if number]
-        self._work.end(daq.id, state, ", ".join(parts))
+        self._work.end(daq.id, state, ", ".join(parts), counts)
         log.info("%s %s of %s: %s, %d files", daq.kind, daq.id, daq.source, state, counts.taken)
 
 

@@ -5,12 +5,13 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ._complete import Completeness, Verdict
-from ._copy import Copied, Copier
+from ._copier import Order, Place
 from ._daq import Daq, FileState
 from ._outcomes import Settled, settle
-from ._pool import CopyPool, Outcome, Task
+from ._pool import CopyPool, Outcome
 from ._scan import Odd, Seen, scan
+from ._settings import Settings
+from ._settling import Settling
 from ._source import OddFileError, Source
 from ._wants import Wants
 from ._work import Change, Known, Last, WorkStore
@@ -26,27 +27,45 @@ class Intake:
 
     Parameters
     ----------
-    complete
-        Tells which files are whole.
+    settling
+        Tells which files nobody changes any more.
     """
 
     def __init__(
-        self, daq: Daq, source: Source, work: WorkStore, pool: CopyPool, complete: Completeness
+        self,
+        daq: Daq,
+        source: Source,
+        *,
+        work: WorkStore,
+        pool: CopyPool,
+        settling: Settling,
+        settings: Settings,
     ) -> None:
         options = daq.options
         self._daq = daq
         self._work = work
         self._pool = pool
-        self._complete = complete
+        self._settling = settling
         self.source = source
         self.target = daq.root
-        self._cancelled = threading.Event()
         self._data = daq.root / "data"
+        self.place = Place(
+            source=daq.source,
+            pinned=source.root.place,
+            data=self._data,
+            incoming=incoming_folder(daq),
+            in_place=options.skip_transfer,
+            hashes=not options.skip_checksum,
+            rules=dict(settings.rules),
+        )
         self._base = str(self._data / options.destination)
         self._wants = Wants(options.include, options.exclude, hidden=options.hidden)
         self._lock = threading.Lock()  # of what follows: the keeper's thread changes it, too
         self._known = work.known(daq.id)
-        self._waiting: dict[str, float] = {name: 0.0 for name, known in self._known.items() if _waits(known)}
+        # By name: when it is due, and how it was seen, where that was just now.
+        self._waiting: dict[str, tuple[float, Seen | None]] = {
+            name: (0.0, None) for name, known in self._known.items() if _waits(known)
+        }
         self._flying: set[str] = set()
         self._retry: dict[str, float] = {}
         self._hindered = ""
@@ -79,6 +98,7 @@ class Intake:
                 fresh.append(found)
             if len(fresh) == _AT_ONCE:
                 self._enter(fresh)
+                self.offer()  # the first ones are copied while the last are looked for
                 fresh = []
         self._enter(fresh)
 
@@ -86,14 +106,14 @@ class Intake:
         """Have taken what is whole by now."""
         now = time.monotonic()
         with self._lock:
-            due = [name for name, when in self._waiting.items() if when <= now]
-        gone = [name for name in due if not self._offer(name, now)]
+            due = [(name, seen) for name, (when, seen) in self._waiting.items() if when <= now]
+        gone = [name for name, seen in due if not self._offer(name, seen, now)]
         self._end([(name, FileState.VANISHED, "it was gone before it was taken") for name in gone])
 
     def pause(self, longest: float) -> float:
         """Seconds until something waits no longer, at most `longest`."""
         with self._lock:
-            first = min(self._waiting.values(), default=None)
+            first = min((when for when, _ in self._waiting.values()), default=None)
         return longest if first is None else min(longest, max(first - time.monotonic(), 0.0))
 
     def give_up(self, reason: str) -> None:
@@ -104,25 +124,9 @@ class Intake:
 
     def abandon(self) -> None:
         """Copy nothing more; what is being copied is given up within moments: see `flying`."""
-        self._cancelled.set()
         dropped = self._pool.drop(self)
         with self._lock:
-            self._flying.difference_update(task.seen.name for task in dropped)
-
-    def copier(self, name: str) -> Copier:
-        """What a thread of that name copies with."""
-        return Copier(
-            self._data,
-            incoming_folder(self._daq),
-            name,
-            hashes=not self._daq.options.skip_checksum,
-            should_stop=self._cancelled.is_set,
-        )
-
-    def take(self, copier: Copier, task: Task) -> Copied:
-        """Take one file; raises as `Copier.take`."""
-        how = copier.take_in_place if self._daq.options.skip_transfer else copier.take
-        return how(self.source, task.seen, task.base, task.last)
+            self._flying.difference_update(order.seen.name for order in dropped)
 
     def keep(self, outcomes: Sequence[Outcome]) -> None:
         """Keep what came of some files, which are on the disk."""
@@ -173,7 +177,7 @@ class Intake:
                 self._known[seen.name] = Known(
                     FileState.WAITING, seen.size, seen.mtime_ns, before.version, before.last
                 )
-            self._waiting.update((seen.name, 0.0) for seen in fresh if _waits(self._known[seen.name]))
+            self._waiting.update((seen.name, (0.0, seen)) for seen in fresh if _waits(self._known[seen.name]))
 
     def _ended(self, name: str) -> bool:
         """Whether it has a row that is to be used again: it was gone, or could not be taken."""
@@ -200,10 +204,10 @@ class Intake:
             name=seen.name, state=FileState.WAITING, size=seen.size, mtime_ns=seen.mtime_ns, version=version
         )
 
-    def _offer(self, name: str, now: float) -> bool:
-        """Have it taken if it is whole; False where it is gone."""
+    def _offer(self, name: str, seen: Seen | None, now: float) -> bool:
+        """Have it taken if nobody changes it any more; False where it is gone."""
         try:
-            seen, verdict = self._judged(name, now)
+            seen = seen or self._looked_at(name)
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OddFileError as error:
@@ -212,20 +216,20 @@ class Intake:
         except OSError as error:
             self._end([(name, FileState.FAILED, f"cannot be read: {error.strerror or error}")])
             return True
+        verdict = self._settling.judge(seen, now=now, clock=time.time())
         with self._lock:
-            if not verdict.complete:
-                self._waiting[name] = now + verdict.again_s
+            if not verdict.settled:
+                self._waiting[name] = now + verdict.again_s, None
                 return True
             del self._waiting[name]
             self._flying.add(name)
             last = self._known[name].last
-        self._pool.put(Task(self, seen, self._base_of(name), last, verdict.reason))
+        self._pool.put(self, Order(seen, self._base_of(name), last, verdict.forgive))
         return True
 
-    def _judged(self, name: str, now: float) -> tuple[Seen, Verdict]:
+    def _looked_at(self, name: str) -> Seen:
         info = self.source.stat(name)
-        seen = Seen(name, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
-        return seen, self._complete.judge(self.source, seen, now=now, clock=time.time())
+        return Seen(name, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
 
     def _skip(self, odd: Odd) -> None:
         known = self._known.get(odd.name)
@@ -254,12 +258,15 @@ class Intake:
                 self._known[change.name] = _known(change, last)
                 self._flying.discard(change.name)
                 self._waiting.pop(change.name, None)
-                self._complete.forget(change.name)
+                self._settling.forget(change.name)
                 if change.state is FileState.FAILED:
                     self._retry[change.name] = now + _RETRY_S
             for name in settled.again:
                 self._flying.discard(name)
-                self._waiting[name] = now + (_TARGET_RETRY_S if settled.hindered else 0.0)
+                self._waiting[name] = now + (_TARGET_RETRY_S if settled.hindered else 0.0), None
+            for name, _ in settled.incomplete:
+                self._flying.discard(name)
+                self._waiting[name] = now + self._settling.settle_s, None
 
     def _base_of(self, name: str) -> str:
         """Where its first version lies; a name that is no path any more is never taken."""

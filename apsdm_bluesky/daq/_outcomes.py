@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ._copy import Copied, NotTakenError, StoppedError, TargetError
+from ._copy import Copied, IncompleteError, NotTakenError, StoppedError, TargetError
 from ._daq import FileState
 from ._pool import Outcome
 from ._source import OddFileError
@@ -18,6 +18,8 @@ class Settled:
     ----------
     again
         Names that wait again.
+    incomplete
+        Names whose content is not whole yet, and why not.
     hindered
         What hinders all of them; '' where nothing does.
     """
@@ -25,6 +27,7 @@ class Settled:
     changes: list[Change] = field(default_factory=list)
     notices: list[tuple[str, str]] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
+    incomplete: list[tuple[str, str]] = field(default_factory=list)
     hindered: str = ""
 
 
@@ -42,7 +45,7 @@ def settle(
     """
     settled = Settled()
     for outcome in outcomes:
-        name, result = outcome.task.seen.name, outcome.result
+        name, result = outcome.order.seen.name, outcome.answer
         if isinstance(result, Copied):
             _taken(settled, outcome, result, holder)
         else:
@@ -56,11 +59,11 @@ def _taken(
     result: Copied,
     holder: Callable[[str, str], Last | None],
 ) -> None:
-    name, last = outcome.task.seen.name, outcome.task.last
-    held = holder(outcome.task.base, result.path) if result.was_there else None
+    name, last = outcome.order.seen.name, outcome.order.last
+    held = holder(outcome.order.base, result.path) if result.was_there else None
     touched = held is not None and last is not None and last.own and last.path == result.path
-    if outcome.task.remark:
-        settled.notices.append((name, outcome.task.remark))
+    if result.remark:
+        settled.notices.append((name, result.remark))
     if result.version > 1 and not result.was_there:
         settled.notices.append(
             (name, f"is version {result.version}: it was changed, or another file lies there")
@@ -88,6 +91,8 @@ def _not_taken(settled: Settled, name: str, error: Exception, known: Known) -> N
     elif isinstance(error, NotTakenError):
         settled.notices.append((name, f"{error}; it is taken when it does not change any more"))
         settled.again.append(name)
+    elif isinstance(error, IncompleteError):
+        settled.incomplete.append((name, str(error)))
     elif isinstance(error, StoppedError):
         settled.again.append(name)
     else:

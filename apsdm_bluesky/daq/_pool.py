@@ -1,6 +1,7 @@
-"""Threads that copy files, and one that keeps what came of it: in bulk, when it is on the disk."""
+"""Processes that copy, each served by a thread, and one that keeps what is on the disk by now."""
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -12,148 +13,134 @@ from typing import Protocol
 from apsdm_bluesky.durable import sync_file_system
 from apsdm_bluesky.errors import ServiceError, StorageError
 
-from ._copy import Copied, Copier, NotTakenError, StoppedError, TargetError, UnplaceableError
-from ._scan import Seen
-from ._source import OddFileError, Source
+from ._copier import Answer, CopyProcess, Order, Place
+from ._copy import Copied
 from ._turns import Turns
-from ._work import Last
 
 log = logging.getLogger(__name__)
 
-_BATCH = 1000
+_AT_ONCE = 50  # files that a process is given at a time ...
+_BYTES_AT_ONCE = 64 << 20  # ... unless they are large
+_BATCH = 2000
 _BATCH_S = 0.2
 _RETRY_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A file that is to be taken: `last` is the version before, `remark` what is to be told of this one."""
-
-    owner: "Owner"
-    seen: Seen
-    base: str
-    last: Last | None
-    remark: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of it: a `Copied`, or why not."""
-
-    task: Task
-    result: Copied | Exception
 
 
 class Owner(Protocol):
     """Whose files they are."""
 
     @property
-    def source(self) -> Source:
-        """Where they are read."""
+    def place(self) -> Place:
+        """Where they are read and written."""
 
     @property
     def target(self) -> Path:
-        """Where they go; on one file system."""
+        """A folder on the file system that they are written to."""
 
-    def copier(self, name: str) -> Copier:
-        """What a thread of that name copies with."""
-
-    def take(self, copier: Copier, task: Task) -> Copied:
-        """Take one."""
-
-    def keep(self, outcomes: Sequence[Outcome]) -> None:
+    def keep(self, outcomes: "Sequence[Outcome]") -> None:
         """Keep what came of some, which are on the disk."""
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A file that is to be taken."""
+
+    owner: Owner
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it: a `Copied`, or why not."""
+
+    order: Order
+    answer: Answer
+
+
 class CopyPool:
-    """Copies files for all DAQs, `size` at a time.
+    """Copies files for all DAQs.
 
     Parameters
     ----------
+    processes
+        What copies.
     told
         Gets what hinders the work as a whole: a database that does not answer.
     """
 
-    def __init__(self, size: int, told: Callable[[str], None]) -> None:
+    def __init__(self, processes: Sequence[CopyProcess], told: Callable[[str], None]) -> None:
         self._tasks: Turns[Task] = Turns()
-        self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[tuple[Owner, Outcome]] = queue.SimpleQueue()
         self._told = told
-        self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._copy, args=(f"copy-{number}",), name=f"copy-{number}")
-            for number in range(size)
-        ]
-        self._keeper = threading.Thread(target=self._keep, name="keep")
-        for thread in (*self._threads, self._keeper):
-            thread.start()
+        self._at: dict[CopyProcess, Owner] = {}
+        self._lock = threading.Lock()
+        for process in processes:
+            threading.Thread(target=self._serve, args=(process,), name="copy", daemon=True).start()
+        threading.Thread(target=self._keep, name="keep", daemon=True).start()
 
-    def put(self, task: Task) -> None:
+    def put(self, owner: Owner, order: Order) -> None:
         """Have a file taken; its owner is told of the outcome."""
-        self._tasks.put(task.owner, task)
+        self._tasks.put(owner, Task(owner, order))
 
-    def drop(self, owner: Owner) -> list[Task]:
-        """Begin with none of an owner's files any more; returns those that had not begun."""
-        return self._tasks.drop(owner)
+    def drop(self, owner: Owner) -> Sequence[Order]:
+        """Copy no more of an owner's files; returns those that had not begun. What has begun is given up."""
+        with self._lock:
+            dropped = self._tasks.drop(owner)
+            for process, whose in self._at.items():
+                if whose is owner:
+                    process.give_up()
+        return [task.order for task in dropped]
 
-    def close(self) -> None:
-        """Keep what is done; give up what has not begun."""
-        self._stopping.set()
-        self._tasks.close()
-        for thread in self._threads:
-            thread.join()
-        self._outcomes.put(None)
-        self._keeper.join()
-
-    def _copy(self, name: str) -> None:
-        of_whom: Owner | None = None
-        while (task := self._tasks.get()) is not None:
-            if task.owner is not of_whom:
-                of_whom, copier = task.owner, task.owner.copier(name)
-            self._outcomes.put(Outcome(task, _taken(copier, task)))
+    def _serve(self, process: CopyProcess) -> None:
+        while True:
+            tasks = self._tasks.get_some(_fits)
+            owner = tasks[0].owner
+            with self._lock:
+                self._at[process] = owner
+            try:
+                answers = process.take(owner.place, [task.order for task in tasks])
+            except (EOFError, OSError) as error:
+                log.error("a process that copies is gone (%s): all begin anew", error or "killed")  # noqa: TRY400
+                os._exit(1)  # the agent starts us again, and the database tells what was done
+            with self._lock:
+                del self._at[process]
+            for task, answer in zip(tasks, answers, strict=True):
+                self._outcomes.put((owner, Outcome(task.order, answer)))
 
     def _keep(self) -> None:
-        more = True
-        while more:
-            outcomes, more = self._some()
+        while True:
             by_owner: dict[Owner, list[Outcome]] = {}
-            for outcome in outcomes:
-                by_owner.setdefault(outcome.task.owner, []).append(outcome)
-            for owner, of_one in by_owner.items():
-                self._keep_of(owner, of_one)
+            for owner, outcome in self._some():
+                by_owner.setdefault(owner, []).append(outcome)
+            for owner, outcomes in by_owner.items():
+                self._keep_of(owner, outcomes)
 
-    def _some(self) -> tuple[list[Outcome], bool]:
-        """What has come within a moment, and whether more may come."""
-        found: list[Outcome] = []
-        deadline = None
+    def _some(self) -> "list[tuple[Owner, Outcome]]":
+        """What comes within a moment."""
+        found = [self._outcomes.get()]
+        deadline = time.monotonic() + _BATCH_S
         while len(found) < _BATCH:
             try:
-                wait = None if deadline is None else max(deadline - time.monotonic(), 0)
-                outcome = self._outcomes.get(timeout=wait)
+                found.append(self._outcomes.get(timeout=max(deadline - time.monotonic(), 0)))
             except queue.Empty:
                 break
-            if outcome is None:
-                return found, False
-            found.append(outcome)
-            deadline = deadline or time.monotonic() + _BATCH_S
-        return found, True
+        return found
 
     def _keep_of(self, owner: Owner, outcomes: Sequence[Outcome]) -> None:
-        """Again and again, until it is kept: what is not kept is copied anew by the next process."""
+        """Again and again, until it is kept."""
         while True:
             try:
-                if any(isinstance(outcome.result, Copied) for outcome in outcomes):
+                if any(isinstance(outcome.answer, Copied) for outcome in outcomes):
                     sync_file_system(owner.target)
                 owner.keep(outcomes)
             except (StorageError, ServiceError, OSError) as error:
                 self._told(str(error))
-                if self._stopping.wait(_RETRY_S):
-                    return
+                time.sleep(_RETRY_S)
             else:
                 return
 
 
-def _taken(copier: Copier, task: Task) -> Copied | Exception:
-    try:
-        return task.owner.take(copier, task)
-    except (OSError, OddFileError, NotTakenError, UnplaceableError, TargetError, StoppedError) as error:
-        return error
+def _fits(tasks: Sequence[Task], following: Task) -> bool:
+    """Whether a task is given to a process together with others."""
+    size = sum(task.order.seen.size for task in tasks) + following.order.seen.size
+    return len(tasks) < _AT_ONCE and size <= _BYTES_AT_ONCE

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import filelock
@@ -12,6 +13,7 @@ import filelock
 from apsdm_bluesky.errors import ServiceError, StorageError
 
 from ._attend import Attendant
+from ._copier import CopyProcess
 from ._daq import Daq
 from ._intake import incoming_folder
 from ._pool import CopyPool
@@ -28,11 +30,14 @@ def main() -> int:
     """Work until the standard input ends, as the agent does; returns the exit code."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     settings = Settings.decode(sys.stdin.readline())
+    processes: list[CopyProcess] = []
+    for number in range(settings.parallel):  # before there is any thread
+        processes.append(CopyProcess(f"copy-{number}", processes))
     threading.Thread(target=_end_with_input, daemon=True).start()
     try:
         # The porter of an agent that was killed may not have seen yet that its input has ended.
         with filelock.FileLock(settings.place / "porter.lock", timeout=_LOCK_S):
-            _Porter(settings).run()
+            _Porter(settings, processes).run()
     except (filelock.Timeout, StorageError, ServiceError) as error:
         log.error("%s", error)  # noqa: TRY400 - one line for a known fault
         return 1
@@ -46,10 +51,10 @@ def _end_with_input() -> None:
 
 
 class _Porter:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, processes: Sequence[CopyProcess]) -> None:
         self._settings = settings
         self._work = WorkStore(settings.place, settings.url)
-        self._pool = CopyPool(settings.parallel, self._told)
+        self._pool = CopyPool(processes, self._told)
         self._attendants: dict[str, Attendant] = {}
         self._cleaned: set[Path] = set()
         self._trouble = ""

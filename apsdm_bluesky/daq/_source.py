@@ -41,6 +41,9 @@ class OddFileError(ApsdmError):
         self.name = name
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type["OddFileError"], tuple[str, str]]:
+        return OddFileError, (self.name, self.reason)  # it comes from another process
+
 
 class Folder:
     """An open folder; closed when nobody holds it any more, so that no thread closes it for another."""
@@ -143,10 +146,13 @@ class Source:
             It is a link or no regular file, or a link lies on the way.
         """
         folder, last = self._parent(name)
-        _refuse_odd(name, os.stat(last, dir_fd=folder.fd, follow_symlinks=False), folder, last)
-        fd = os.open(last, _FILE, dir_fd=folder.fd)
         try:
-            # Once more: between the two it may have become something else.
+            fd = os.open(last, _FILE, dir_fd=folder.fd)
+        except OSError:
+            # Links and sockets cannot be opened so; else the fault is told as it is.
+            _refuse_odd(name, os.stat(last, dir_fd=folder.fd, follow_symlinks=False), folder, last)
+            raise
+        try:
             _refuse_odd(name, os.fstat(fd), folder, last)
         except BaseException:
             os.close(fd)

@@ -1,7 +1,8 @@
-"""A queue in which every owner has its turn: who has few files does not wait behind who has many."""
+"""A queue in which every owner has its turn: who has few things does not wait behind who has many."""
 
 import threading
 from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -13,7 +14,6 @@ class Turns(Generic[T]):
     def __init__(self) -> None:
         self._queues: OrderedDict[object, deque[T]] = OrderedDict()
         self._changed = threading.Condition()
-        self._closed = False
 
     def put(self, owner: object, thing: T) -> None:
         """Append to the owner's own."""
@@ -21,25 +21,25 @@ class Turns(Generic[T]):
             self._queues.setdefault(owner, deque()).append(thing)
             self._changed.notify()
 
-    def get(self) -> T | None:
-        """The first of the owner whose turn it is, as soon as there is one; None after `close`."""
+    def get_some(self, fits: Callable[[Sequence[T], T], bool]) -> list[T]:
+        """The first things of the owner whose turn it is, as soon as there are any.
+
+        Parameters
+        ----------
+        fits
+            Whether one more goes with those that are given already; the first one always goes.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._queues)
-            if self._closed:
-                return None
-            owner, things = self._queues.popitem(last=False)
-            thing = things.popleft()
-            if things:
-                self._queues[owner] = things
-            return thing
+            self._changed.wait_for(lambda: self._queues)
+            owner, waiting = self._queues.popitem(last=False)
+            given = [waiting.popleft()]
+            while waiting and fits(given, waiting[0]):
+                given.append(waiting.popleft())
+            if waiting:
+                self._queues[owner] = waiting
+            return given
 
     def drop(self, owner: object) -> list[T]:
         """Take back what the owner has put and nobody got."""
         with self._changed:
             return list(self._queues.pop(owner, ()))
-
-    def close(self) -> None:
-        """Nothing is given out any more."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()

@@ -149,11 +149,12 @@ def open_watcher(
     """
     from ._inotify import InotifyWatcher  # light as long as nothing is watched
 
-    if source.single is not None or how == "poll" or (how == "auto" and _is_shared(source)):
+    if source.single is not None or how == "poll" or (how == "auto" and on_shared(source)):
         return PollWatcher(poll_s)
     return InotifyWatcher(source, poll_s, told, wants)
 
 
-def _is_shared(source: Source) -> bool:
+def on_shared(source: Source) -> bool:
+    """Whether other machines may write in a folder, by its file system."""
     kind = file_system_of(source.root.fd)
     return kind is not None and is_shared(kind)

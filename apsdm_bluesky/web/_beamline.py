@@ -37,7 +37,13 @@ class Beamline:
 
     @property
     def store(self) -> JobStore:
-        """Opened when it is first asked for; blocks and raises as `Opened.get`."""
+        """Opened when it is first asked for. It blocks: for threads only.
+
+        Raises
+        ------
+        StorageError, ServiceError, ConfigError
+            It cannot be opened now; the next one who asks tries again.
+        """
         return self._jobs.get()
 
     def writes(self, person: Person, owner: str) -> bool:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException
 from starlette.responses import Response
 
 from apsdm_bluesky.daq import ACTIVE, Daq, Kind, NewDaq
-from apsdm_bluesky.errors import DaqError, WorkflowError
+from apsdm_bluesky.errors import WorkflowError
 from apsdm_bluesky.experiments import Experiment
 from apsdm_bluesky.tiled_config import Person
 
@@ -21,7 +21,7 @@ from ._task_info import TaskInfo
 
 router = APIRouter()
 
-_ID = re.compile(r"[0-9a-f]{32}")
+_MOST = 1_000  # in a list
 _OTHER_MACHINE = re.compile(r"[^/]*@|[^/]+:/")  # DM's `@host:/path`
 
 
@@ -44,7 +44,7 @@ def stop_daq(name: str, folder: str, person: Member, here: Here) -> Response:
     running = _running(here, Kind.DAQ, experiment, _folder(folder))
     if not running:
         raise HTTPException(404, f"No DAQ of {experiment.name} takes that folder now.")
-    return Answer(daq_record(here.daqs.stop(running[0].id, actor=f"{person.name} (DM)")))
+    return Answer(daq_record(here.daqs.store.stop(running[0].id, actor=f"{person.name} (DM)")))
 
 
 @router.get("/experimentDaqs")
@@ -75,7 +75,7 @@ def one_upload(uid: str, person: Member, here: Here) -> Response:
 def stop_upload(uid: str, person: Member, here: Here) -> Response:
     """Have an upload end; what it has taken stays taken."""
     found = _one(here, person, Kind.UPLOAD, uid)
-    return Answer(daq_record(here.daqs.stop(found.id, actor=f"{person.name} (DM)")))
+    return Answer(daq_record(here.daqs.store.stop(found.id, actor=f"{person.name} (DM)")))
 
 
 def _start(here: DmStation, person: Person, kind: Kind, name: str, folder: str, asked: str) -> Daq:
@@ -96,7 +96,7 @@ def _start(here: DmStation, person: Person, kind: Kind, name: str, folder: str, 
         options=info.options(place, _workflow_owner(here, info, person)),
     )
     try:
-        return here.daqs.start(new, actor=f"{person.name} (DM)")
+        return here.daqs.store.start(new, actor=f"{person.name} (DM)")
     except OSError as error:  # of a name that is too long, or a folder that this account may not look into
         raise HTTPException(
             400, f"{source}: cannot be looked at ({error.strerror}); see its access"
@@ -140,32 +140,16 @@ def _workflow_owner(here: DmStation, info: TaskInfo, person: Person) -> str:
 
 
 def _running(here: DmStation, kind: Kind, experiment: Experiment, source: Path) -> Sequence[Daq]:
-    active = here.daqs.list(kind=kind, experiment=experiment.name, states=ACTIVE)
+    active = here.daqs.store.list(kind=kind, experiment=experiment.name, states=ACTIVE)
     return [one for one in active if one.source == source and one.root == experiment.root]
 
 
 def _listed(here: DmStation, person: Person, kind: Kind) -> Response:
-    found = here.daqs.list(kind=kind)
-    if not person.staff:
-        ours = {one.root for one in here.experiments.list(user=person.name)}
-        found = [one for one in found if one.owner == person.name or one.root in ours]
-    return Answer([daq_record(one) for one in found])
+    return Answer([daq_record(one) for one in here.daqs.list(person, kind=kind, limit=_MOST)])
 
 
 def _one(here: DmStation, person: Person, kind: Kind, uid: str) -> Daq:
-    missing = HTTPException(404, f"There is no such {kind}, or it is of an experiment that is not yours.")
-    if not _ID.fullmatch(uid):
-        raise missing
-    try:
-        found = here.daqs.get(uid)
-    except DaqError as error:
-        raise missing from error
-    if found.kind is not kind or not _sees(here, person, found):
-        raise missing
+    found = here.daqs.daq(uid, person)
+    if found.kind is not kind:
+        raise HTTPException(404, f"{uid} is no {kind}.")
     return found
-
-
-def _sees(here: DmStation, person: Person, daq: Daq) -> bool:
-    if person.staff or daq.owner == person.name:
-        return True
-    return any(one.root == daq.root for one in here.experiments.list(user=person.name))

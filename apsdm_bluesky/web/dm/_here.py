@@ -5,17 +5,11 @@ from typing import Annotated
 from fastapi import Depends, HTTPException, Request
 
 from apsdm_bluesky.config import BeamlineConfig
-from apsdm_bluesky.daq import DaqStore, open_daqs
 from apsdm_bluesky.errors import ExperimentError
-from apsdm_bluesky.experiments import (
-    Experiment,
-    ExperimentStore,
-    FacilityDatabase,
-    open_experiments,
-    open_facility,
-)
+from apsdm_bluesky.experiments import Experiment, ExperimentStore, FacilityDatabase, open_facility
 from apsdm_bluesky.tiled_config import Person
 from apsdm_bluesky.web._beamline import Beamline
+from apsdm_bluesky.web._daq_room import DaqRoom
 from apsdm_bluesky.web._opened import Opened
 
 _NONE = "There is no such experiment, or you do not take part in it."
@@ -28,26 +22,20 @@ class DmStation:
     ----------
     config
         Names their folders and databases.
-    jobs
-        Jobs and workflows, as the pages have them.
+    jobs, daqs
+        As the pages have them.
     """
 
-    def __init__(self, config: BeamlineConfig, jobs: Beamline) -> None:
+    def __init__(self, config: BeamlineConfig, jobs: Beamline, daqs: DaqRoom) -> None:
         self.config = config
         self.jobs = jobs
-        self._experiments = Opened(lambda: open_experiments(config), "experiments")
-        self._daqs = Opened(lambda: open_daqs(config), "DAQs")
-        self._facility = Opened(lambda: open_facility(config), "the facility")
+        self.daqs = daqs
+        self._facility: Opened[FacilityDatabase] = Opened(lambda: open_facility(config), "the facility")
 
     @property
     def experiments(self) -> ExperimentStore:
         """Blocks and raises as `Opened.get`, as all stores here."""
-        return self._experiments.get()
-
-    @property
-    def daqs(self) -> DaqStore:
-        """DAQs and uploads."""
-        return self._daqs.get()
+        return self.daqs.experiments
 
     @property
     def facility(self) -> FacilityDatabase:

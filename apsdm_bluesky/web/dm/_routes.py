@@ -14,7 +14,7 @@ def dm_service(app: FastAPI, config: BeamlineConfig) -> DmService:
     routes = FastAPI(openapi_url=None, redirect_slashes=False)
     routes.state = app.state
     routes.dependency_overrides = app.dependency_overrides
-    app.state.dm_station = DmStation(config, app.state.beamline)
+    app.state.dm_station = DmStation(config, app.state.beamline, app.state.daqs)
     for room in (_login, _facility, _experiments, _daqs, _processing):
         routes.include_router(room.router, prefix=PREFIX)
     tell_errors(routes)

@@ -1,0 +1,3 @@
+from tests.servers import tiled_server
+
+__all__ = ["tiled_server"]
