@@ -30,7 +30,7 @@ class RunningServer:
             server={"port": 0, "dm_ports": [0] * 4},
             people={"staff": ["chief"]},
             workflows={"authors": "everyone"},
-            daq={"sources": [home.parent / f"{home.name}-detector"]},
+            daq={"sources": [home.parent]},
         )
         self.process = self._start()
 

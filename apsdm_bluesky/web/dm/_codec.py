@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from fastapi import HTTPException
 
-_LARGEST = 1 << 20  # characters; clients send less than 64 Ki
+_LARGEST = 64 << 10  # characters: as long as an address may be
 _BYTES = re.compile(r"""b(['"])(.*)\1""", re.DOTALL)
 _BLANK = re.compile(
     r"\s|\\n"
@@ -29,7 +29,7 @@ def text_of(argument: str, name: str) -> str:
         400: it is not encoded so, or holds no text. 413: it is too large.
     """
     if len(argument) > _LARGEST:
-        raise HTTPException(413, f"{name}: more than {_LARGEST >> 20} MiB; send less")
+        raise HTTPException(413, f"{name}: more than {_LARGEST >> 10} KiB; send less")
     quoted = _BYTES.fullmatch(argument.strip())
     once = _decoded(quoted[2] if quoted else argument, name)
     try:

@@ -19,7 +19,6 @@ from ._answer import Answer, refused
 PREFIX = "/dm"
 LOGIN = f"{PREFIX}/login"
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_LONGEST = 4 << 20  # bytes of an address: the largest argument, quoted
 
 
 class DmService:
@@ -58,8 +57,6 @@ class DmService:
             return refused(503, "Logins cannot be looked up now; try again, or see the server's log.")
         if person is None:
             return refused(401, f"Not logged in: POST username and password to {LOGIN}.")
-        if len(request.scope.get("raw_path") or b"") + len(request.scope["query_string"]) > _LONGEST:
-            return refused(413, "The address is too long.")
         if "\0" in path:
             return refused(400, "The address holds a zero byte.")
         request.state.person = person

@@ -106,6 +106,6 @@ def chief_http(tiled_server):
 def watched(tiled_server, request):
     """A folder that anybody may have taken."""
     (allowed,) = tiled_server.config.daq.sources
-    folder = allowed / request.node.name.replace("/", "-")
+    folder = allowed / "dm-detector" / request.node.name.replace("/", "-")
     folder.mkdir(parents=True)
     return folder

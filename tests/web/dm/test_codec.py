@@ -78,7 +78,7 @@ def test_bytes_that_are_no_text_are_told():
         '"\\ud800"',
         '{"\\ud800": 1}',
         '["\\u0000"]',
-        "[" * 100_000,
+        "[" * 30_000,
         "9" * 10_000,
     ],
 )
@@ -94,6 +94,6 @@ def test_a_mapping_is_asked_for(value):
 
 
 def test_too_much_is_refused_before_it_is_looked_at():
-    with pytest.raises(HTTPException, match="1 MiB") as caught:
-        text_of("A" * ((1 << 20) + 1), "workflow")
+    with pytest.raises(HTTPException, match="64 KiB") as caught:
+        text_of("A" * ((64 << 10) + 1), "workflow")
     assert caught.value.status_code == 413

@@ -142,10 +142,8 @@ def test_no_workflow_finds_a_defect(people, spec, call):
 
 @patient(150)
 @given(info=KNOWN, arguments=JSON)
-def test_no_daq_or_job_finds_a_defect(people, tiled_server, jobs, info, arguments):
-    (folder,) = tiled_server.config.daq.sources
-    folder.mkdir(exist_ok=True)
-    daq = f"/dm/experimentsByName/{encoded('gel-2026-3')}/startDaq/{encoded(str(folder))}"
+def test_no_daq_or_job_finds_a_defect(people, tmp_path, jobs, info, arguments):
+    daq = f"/dm/experimentsByName/{encoded('gel-2026-3')}/startDaq/{encoded(str(tmp_path))}"
     sent(people["staff"], ("POST", f"{daq}?taskInfo={encoded(json.dumps(info))}"))
     job = f"/dm/processingJobsByWorkflow/staff/{encoded('checksum')}/startProcessingJob"
     given = {"path": arguments, "count": info.get("status", 1)}

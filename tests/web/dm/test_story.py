@@ -15,6 +15,7 @@ from apsdm_bluesky.tiled_config import PasswordFile
 from tests.commands import apsdm, started
 from tests.docs.pages import blocks
 from tests.people import PASSWORD
+from tests.waiting import wait_for
 
 PAGE = "docs/how-to/dm-clients.md"
 FRAMES = b"frames"
@@ -100,6 +101,12 @@ def test_a_script_written_for_dm_runs_with_its_addresses_changed(detector, envir
     (daq,) = daqs.list(experiment="gel-2026")
     daqs.close()
     assert (daq.owner, daq.source, daq.options.exclude) == ("ann", detector, ("*.tmp",))
+    assert not (config.experiments_root / "gel-2026" / "data" / "frames.h5").exists()  # it was there before
+
+    (detector / "later.dat").write_bytes(FRAMES)
+    stored = config.experiments_root / "gel-2026" / "data" / "later.dat"
+    wait_for(stored.exists, 120, "a file that the DAQ has taken")
+
     again = run(detector, environment, tmp_path)
     assert again.returncode == 1
     assert "409" in again.stderr  # that folder is watched already
