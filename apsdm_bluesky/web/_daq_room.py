@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, HTTPException, Request
 
 from apsdm_bluesky.config import BeamlineConfig
-from apsdm_bluesky.daq import Daq, DaqState, DaqStore, open_daqs
+from apsdm_bluesky.daq import Daq, DaqState, DaqStore, Kind, open_daqs
 from apsdm_bluesky.errors import DaqError
 from apsdm_bluesky.experiments import ExperimentStore, open_experiments
 from apsdm_bluesky.tiled_config import Person
@@ -35,6 +35,11 @@ class DaqRoom:
         """It blocks: for threads only; raises as `Opened.get`."""
         return self._daqs.get()
 
+    @property
+    def experiments(self) -> ExperimentStore:
+        """The same, of experiments."""
+        return self._experiments.get()
+
     def daq(self, uid: str, person: Person) -> Daq:
         """One that this person may see; as far as others are concerned there is none: 404."""
         try:
@@ -46,18 +51,22 @@ class DaqRoom:
         return found
 
     def list(
-        self, person: Person, *, experiment: str | None, states: "Sequence[DaqState]", limit: int
+        self,
+        person: Person,
+        *,
+        kind: Kind | None = None,
+        experiment: str | None = None,
+        states: "Sequence[DaqState]" = (),
+        limit: int,
     ) -> "Sequence[Daq]":
         """Those that this person may see, the latest first."""
         if person.staff:
-            return self.store.list(experiment=experiment, states=states, limit=limit)
-        found = {
-            daq.id: daq
-            for daq in self.store.list(experiment=experiment, owner=person.name, states=states, limit=limit)
-        }
+            return self.store.list(kind=kind, experiment=experiment, states=states, limit=limit)
+        own = self.store.list(kind=kind, experiment=experiment, owner=person.name, states=states, limit=limit)
+        found = {daq.id: daq for daq in own}
         for name, station in self._places(person):
             if experiment in (None, name):
-                theirs = self.store.list(experiment=name, states=states, limit=limit)
+                theirs = self.store.list(kind=kind, experiment=name, states=states, limit=limit)
                 found |= {daq.id: daq for daq in theirs if daq.station == station}
         return sorted(found.values(), key=lambda daq: (-daq.created, daq.id))[:limit]
 
@@ -68,7 +77,7 @@ class DaqRoom:
 
     def _places(self, person: Person) -> "frozenset[tuple[str, str]]":
         """Name and station of the experiments in which this person takes part."""
-        theirs = self._experiments.get().list(user=person.name)
+        theirs = self.experiments.list(user=person.name)
         return frozenset((one.name, one.station) for one in theirs)
 
 

@@ -11,6 +11,7 @@ from . import _daqs, _edit, _home, _jobs, _login, _logs, _workflows
 from ._beamline import Beamline
 from ._daq_room import DaqRoom
 from ._pages import STATIC
+from .dm import mount_dm
 
 _FOLDER = Path(__file__).parent / "static"
 
@@ -22,4 +23,5 @@ def add_routes(app: FastAPI, config: BeamlineConfig) -> None:
     app.state.daqs = DaqRoom(config)
     for room in (_home, _login, _jobs, _logs, _edit, _workflows, _daqs):
         app.include_router(room.router, include_in_schema=False)
+    mount_dm(app, config)
     app.mount(STATIC, StaticFiles(directory=_FOLDER))

@@ -1,7 +1,8 @@
 """Every code block of the documentation is run, or checked as far as it can be.
 
 The word after the language tells how. The `python` blocks of a page are run together, as one script, and its
-`python shell` blocks together in `apsdm shell`; `console run` is run as it stands, `console` is only parsed;
+`python shell` blocks together in `apsdm shell`; `python dm` is run by the tests of the pages, against
+`apsdm up`; `console run` is run as it stands, `console` is only parsed;
 `yaml` is a configuration, `yaml workflow` a workflow file, `yaml facility` one of proposals and ESAFs;
 `text` is output.
 """
@@ -22,8 +23,19 @@ from apsdm_bluesky.workflows import check, parse_workflow
 from .pages import ROOT, blocks, commands, pages, table
 
 CLI = typer.main.get_command(app)
-KNOWN_PROGRAMS = {"apsdm", "make", "git", "cd", "curl", "systemctl", "loginctl", "journalctl", "jupyter"}
-KNOWN_BLOCKS = {"python", "python shell", "console", "console run", "bash"}
+KNOWN_PROGRAMS = {
+    "apsdm",
+    "make",
+    "git",
+    "cd",
+    "curl",
+    "systemctl",
+    "loginctl",
+    "journalctl",
+    "jupyter",
+    "export",
+}
+KNOWN_BLOCKS = {"python", "python shell", "python dm", "console", "console run", "bash"}
 KNOWN_BLOCKS |= {"yaml", "yaml workflow", "yaml facility", "ini", "text"}
 
 
