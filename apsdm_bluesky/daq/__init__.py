@@ -1,6 +1,6 @@
 """Files that detectors write themselves: watched, copied, hashed, handed to catalogue and archive.
 
-`Handover` brings what writes documents: it is loaded late, for the process that copies is to start fast.
+`Handover` and `run_documents` bring the spool: they are loaded late, so that what copies starts fast.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from ._wants import Wants
 from ._work import WorkStore
 
 if TYPE_CHECKING:
+    from ._documents import run_documents
     from ._handover import Handover
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "new_daq",
     "not_taken",
     "open_daqs",
+    "run_documents",
     "seen",
 ]
 
@@ -53,4 +55,8 @@ def __getattr__(name: str) -> Any:
         from ._handover import Handover
 
         return Handover
+    if name == "run_documents":
+        from ._documents import run_documents
+
+        return run_documents
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
