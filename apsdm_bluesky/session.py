@@ -15,7 +15,7 @@ import filelock
 
 from apsdm_bluesky.callbacks import CatalogWriter, GlobusArchiver, StreamReducer, WorkflowTrigger
 from apsdm_bluesky.config import BeamlineConfig, DetectorConfig, load_config
-from apsdm_bluesky.errors import AcquisitionError, ServiceError, StorageError
+from apsdm_bluesky.errors import AcquisitionError, ExperimentError, ServiceError, StorageError
 from apsdm_bluesky.experiments import CurrentExperiment, Ongoing, open_experiments
 from apsdm_bluesky.qmaps import QMapFor, dynamic_bins, qmap_chooser
 from apsdm_bluesky.sim import DetectorProcess, isolate_epics
@@ -26,6 +26,7 @@ from apsdm_bluesky.tiled_config import connect, server_key, server_uri
 if TYPE_CHECKING:
     from bluesky import RunEngine
 
+    from apsdm_bluesky.daq import Daqs
     from apsdm_bluesky.devices import PvaStream
     from apsdm_bluesky.experiments import Experiment, ExperimentStore
     from apsdm_bluesky.streaming import LiveOutput
@@ -137,6 +138,16 @@ class Session:
         return Workflows(store, owner=getpass.getuser())
 
     @cached_property
+    def daqs(self) -> "Daqs":
+        """DAQs and uploads: `daqs.start(folder)`, `daqs.upload(path)`, `daqs.list()`; see `daq.Daqs`."""
+        from apsdm_bluesky.daq import Daqs, open_daqs
+
+        store = open_daqs(self.config)
+        self._resources.callback(store.close)
+        owner = getpass.getuser()
+        return Daqs(store, owner=owner, experiment=self._named_experiment, workflow=self._owned_workflow)
+
+    @cached_property
     def experiments(self) -> "ExperimentStore":
         """The experiments: `experiments.list()`, `experiments.get(name)`, `experiments.create(...)`."""
         store = open_experiments(self.config)
@@ -172,6 +183,19 @@ class Session:
             The list cannot be read, or the choice cannot be kept.
         """
         return self._ongoing.use(name)
+
+    def _named_experiment(self, name: str | None) -> "Experiment":
+        found = self.experiment if name is None else self.experiments.get(name)
+        if found is None:
+            raise ExperimentError(
+                "no experiment is named, and none goes on: name one, or use_experiment has one go on"
+            )
+        return found
+
+    def _owned_workflow(self, text: str) -> tuple[str, str]:
+        owner, _, name = text.rpartition("/")
+        found = self.workflows.definitions.get(name, owner=owner or None)
+        return found.owner, found.name
 
     def wait_delivered(self, timeout: float) -> bool:
         """Wait until every document so far is in the catalogue; False when it is not by `timeout` seconds."""

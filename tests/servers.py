@@ -26,7 +26,11 @@ class RunningServer:
 
     def __init__(self, home: Path) -> None:
         self.config = BeamlineConfig(
-            home=home, server={"port": 0}, people={"staff": ["chief"]}, workflows={"authors": "everyone"}
+            home=home,
+            server={"port": 0, "dm_ports": [0] * 4},
+            people={"staff": ["chief"]},
+            workflows={"authors": "everyone"},
+            daq={"sources": [home.parent]},
         )
         self.process = self._start()
 

@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 REAL = [
     "archive_bundle",
     "archive_listing",
+    "daq",
     "events",
     "hold_up",
     "intensity",

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from bluesky import Msg
 
 from apsdm_bluesky import open_session
 from apsdm_bluesky.config import (
@@ -23,10 +24,13 @@ from apsdm_bluesky.errors import (
     AcquisitionError,
     ApsdmError,
     ConfigError,
+    ExperimentError,
     FormatError,
     ServiceError,
     StorageError,
+    WorkflowError,
 )
+from apsdm_bluesky.experiments import CurrentExperiment, NewExperiment, open_experiments
 from apsdm_bluesky.plans import xpcs_series
 from apsdm_bluesky.session import next_scan_id
 from apsdm_bluesky.sim import DetectorProcess
@@ -125,6 +129,94 @@ def test_a_rule_that_cannot_be_read_opens_no_session(config):
     workflows = config.workflows.model_validate({"triggers": [rule]})
     with pytest.raises(ConfigError, match=r"workflows.triggers: r: when: "):
         open_session(config.model_copy(update={"workflows": workflows}))
+
+
+@pytest.fixture
+def experiments(config):
+    """Two experiments of the station."""
+    store = open_experiments(config)
+    store.create(NewExperiment(name="gel", proposal="0012", esaf="34"), actor="me")
+    store.create(NewExperiment(name="glass"), actor="me")
+    store.close()
+
+
+KEYS = ("experiment", "station", "proposal", "esaf")
+OF_GEL = {"experiment": "gel", "station": "simulated", "proposal": "0012", "esaf": "34"}
+
+
+def test_runs_tell_of_their_experiment(config, experiments):
+    """Every later session takes its runs for it, too; what is given for a run goes before."""
+    starts = []
+
+    def told(session, **metadata):
+        session.RE([Msg("open_run"), Msg("close_run")], **metadata)
+        return {key: starts[-1][key] for key in KEYS if key in starts[-1]}
+
+    with open_session(config) as session:
+        session.RE.subscribe(lambda _, doc: starts.append(doc), "start")
+        assert session.experiment is None
+        assert told(session) == {}
+        assert session.use_experiment("gel") == session.experiment == session.experiments.get("gel")
+        assert told(session) == OF_GEL
+        assert told(session, proposal="5") == OF_GEL | {"proposal": "5"}
+        assert told(session, experiment="other") == {"experiment": "other"}
+        session.RE.md["experiment"] = "by hand"
+        assert told(session) == {"experiment": "by hand"}
+        del session.RE.md["experiment"]
+        with pytest.raises(ExperimentError, match="experiment 'nope' of station 'simulated' is not known"):
+            session.use_experiment("nope")
+        assert told(session) == OF_GEL
+    with open_session(config) as session:
+        session.RE.subscribe(lambda _, doc: starts.append(doc), "start")
+        assert session.experiment.name == session.experiment_name == "gel"
+        session.RE(xpcs_series(session.devices["sim_det"], 20, acquire_period=0.005))
+        assert {key: starts[-1][key] for key in KEYS} == OF_GEL
+        analysis = session.reducers["sim_det"].last
+        assert analysis.ended.wait(60)
+        (spooled,) = [run for run in Spool(config.folders.spool).runs() if run.uid == analysis.uid]
+        assert {key: spooled.start[key] for key in KEYS} == OF_GEL
+        session.use_experiment("glass")
+        assert told(session) == {"experiment": "glass", "station": "simulated"}
+        assert session.use_experiment(None) is session.experiment is None
+        assert told(session) == {}
+    assert CurrentExperiment(config.folders.experiments).get() is None
+
+
+def test_daqs_are_of_the_experiment_of_the_session(config, experiments, tmp_path):
+    folder = tmp_path / "detector"
+    folder.mkdir()
+    with open_session(config) as session:
+        with pytest.raises(ExperimentError, match="none goes on: name one, or use_experiment"):
+            session.daqs.start(folder)
+        session.use_experiment("gel")
+        of_gel = session.daqs.get(session.daqs.start(folder))
+        assert (of_gel.experiment, of_gel.root) == ("gel", session.experiment.root)
+        assert session.daqs.get(session.daqs.upload(folder, "glass")).experiment == "glass"
+        with pytest.raises(WorkflowError, match="reduce"):
+            session.daqs.upload(folder, workflow="reduce")
+        assert len(session.daqs.list(experiment="gel")) == 1
+
+
+def test_a_current_experiment_that_is_not_known_opens_no_session(config, experiments):
+    CurrentExperiment(config.folders.experiments).set("gone")
+    with pytest.raises(
+        ExperimentError, match=r"the current experiment 'gone' .* is not known.*experiment use"
+    ):
+        open_session(config)
+
+
+def test_without_the_list_runs_name_their_experiment(config, experiments, caplog):
+    """The list is a database that may be away; the detector does not wait for it."""
+    CurrentExperiment(config.folders.experiments).set("gel")
+    (config.folders.experiments / "experiments.sqlite").write_bytes(b"no database" * 100)
+    with open_session(config) as session:
+        assert "runs name experiment gel, but neither its proposal nor its ESAF" in caplog.text
+        starts = []
+        session.RE.subscribe(lambda _, doc: starts.append(doc), "start")
+        session.RE([Msg("open_run"), Msg("close_run")])
+        assert {key: starts[-1][key] for key in KEYS if key in starts[-1]} == {"experiment": "gel"}
+        with pytest.raises(StorageError):
+            _ = session.experiment
 
 
 def test_an_exception_inside_ends_everything(config):

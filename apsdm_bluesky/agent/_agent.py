@@ -189,7 +189,7 @@ def archive_places(config: BeamlineConfig) -> ArchivePlaces:
     """Where the archive of a beamline works."""
     return ArchivePlaces(
         folder=config.folders.archive,
-        roots=[config.folders.raw],
+        roots=[config.folders.raw, config.experiments_root],
         prefix=config.name,
         target=int(config.archive.bundle_gb * 1e9),
     )

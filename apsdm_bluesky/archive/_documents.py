@@ -1,6 +1,6 @@
 """The documents in a tar: which runs it holds, and which files are theirs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,8 @@ class DocumentsInTar:
 
     Parameters
     ----------
+    roots
+        Folders that raw files may have come from.
     scratch
         A folder to copy documents to; a file at a time, which is removed again.
 
@@ -32,9 +34,18 @@ class DocumentsInTar:
         Documents that cannot be read as such.
     """
 
-    def __init__(self, tar: Path, members: Sequence[BundleMember], scratch: Path, *, first: str) -> None:
+    def __init__(
+        self,
+        tar: Path,
+        members: Sequence[BundleMember],
+        scratch: Path,
+        *,
+        roots: Sequence[Path] = (),
+        first: str,
+    ) -> None:
+        self._roots = [root.resolve() for root in roots]
         self.runs: tuple[ArchivedRun, ...] = ()
-        self._paths: dict[str, list[Path]] = {}
+        self._paths: dict[str, Set[Path]] = {}
         self._births: list[Births] = []
         for member in members:
             if member.path.startswith("documents/"):
@@ -42,7 +53,7 @@ class DocumentsInTar:
         self.runs = tuple(sorted(self.runs, key=lambda run: (run.uid != first, _time(run), run.uid)))
 
     def described(self, member: BundleMember) -> BundleMember:
-        """The member with whose it is, and with its hash at birth.
+        """The member with whose it is, where it came from, and its hash at birth.
 
         Raises
         ------
@@ -53,8 +64,11 @@ class DocumentsInTar:
             return replace(member, runs=(Path(member.path).stem,))
         for births in self._births:
             member = births.checked(member)
-        place = Path(member.source)
-        return replace(member, runs=tuple(uid for uid, paths in self._paths.items() if is_of(place, paths)))
+        name = member.path.partition("/")[2]
+        for place in (Path(member.source), *(root / name for root in self._roots)):
+            if runs := tuple(uid for uid, paths in self._paths.items() if is_of(place, paths)):
+                return replace(member, source=str(place), runs=runs)
+        return replace(member, runs=())
 
     def _take(self, tar: Path, member: BundleMember, scratch: Path) -> None:
         uid = Path(member.path).stem

@@ -21,7 +21,7 @@ def check_extent(
     """Refuse a source that is empty, cut short or shorter than `rows` along its first axis.
 
     Zarr arrays (v2, v3), and the one that tells where events lie: the shape, and chunks that were cut short.
-    HDF5: the dataset's shape. Other types: only that something is there.
+    HDF5: the dataset's shape. Other types, and HDF5 files as a whole: only that something is there.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def check_extent(
     elif mimetype in _EVENTS:
         spans = path / "spans"
         found = _zarr_rows(spans, [file for file in files if file.parent == spans])
-    elif mimetype == "application/x-hdf5":
+    elif mimetype == "application/x-hdf5" and dataset:
         found = _hdf5_rows(path, dataset)
     else:
         found = rows if any(file.stat().st_size for file in files) else 0

@@ -108,7 +108,8 @@ class LocalFiles:
         _remove([seen for seen in files if seen.path.name not in _METADATA])
         for path, _ in self._places:
             _remove_folders(path)
-            sync(path.parent)
+        for folder in {path.parent for path, _ in self._places}:
+            sync(folder)
 
     def _compared(self, path: Path, root: Path) -> Iterator[_Seen]:
         members = self._members[path]
@@ -144,6 +145,8 @@ class LocalFiles:
 
 def _under(name: str, members: Mapping[str, BundleMember]) -> dict[str, BundleMember]:
     """The members of that name, or in the folder of that name."""
+    if name in members:  # a file: a run may have very many
+        return {name: members[name]}
     return {key: member for key, member in members.items() if key == name or key.startswith(f"{name}/")}
 
 

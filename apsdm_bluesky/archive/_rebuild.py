@@ -141,6 +141,7 @@ class Rebuild:
             local=self._places.folder / "bundles",
             scratch=scratch,
             folders={"raw": self._places.roots[0], "documents": self._places.folder / "documents"},
+            roots=self._places.roots,
             dry_run=self._dry_run,
         )
         salvaged = []

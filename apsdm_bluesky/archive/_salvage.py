@@ -1,7 +1,7 @@
 """The last resort: tars at a destination whose manifests are lost are fetched, and get new ones."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,8 @@ class Salvage:
         Room for one tar.
     folders
         Where members belong on this machine, by the first part of their names.
+    roots
+        All folders of raw files, of which `folders` has one.
     dry_run
         Nothing is written but to `scratch`.
     """
@@ -41,6 +43,7 @@ class Salvage:
     local: Path
     scratch: Path
     folders: Mapping[str, Path]
+    roots: Sequence[Path]
     dry_run: bool
 
     def bundle(self, tar: RemoteFile) -> FoundBundle:
@@ -66,7 +69,7 @@ class Salvage:
             if send(self.transfer, local, path):
                 there = self.transfer.stat(path)
         return FoundBundle(
-            told=tell(manifest, data, [self.folders["raw"]]),
+            told=tell(manifest, data, self.roots),
             source=str(local),
             tar=tar,
             manifest=there,
@@ -82,6 +85,7 @@ class Salvage:
                 destination=tar.path,
                 collection=self.transfer.collection,
                 folders=self.folders,
+                roots=self.roots,
                 scratch=self.scratch,
                 known=known,
                 progress=lambda _: None,

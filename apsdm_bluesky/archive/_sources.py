@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -125,17 +125,18 @@ def _files_of(resource: Mapping[str, Any], rows: int, roots: Sequence[Path]) -> 
         )
 
 
-def referred_paths(run: RunFile) -> list[Path]:
+def referred_paths(run: RunFile) -> frozenset[Path]:
     """What a run's stream_resource documents refer to on this machine, whether or not it is there."""
     matches = (_FILE_URI.fullmatch(str(resource.get("uri"))) for resource, _ in external_resources(run))
     paths = (unquote(match["path"]) for match in matches if match)
-    return [Path(path).resolve() for path in paths if "\0" not in path]
+    return frozenset(Path(path).resolve() for path in paths if "\0" not in path)
 
 
-def is_of(place: Path, paths: Sequence[Path]) -> bool:
+def is_of(place: Path, paths: Set[Path]) -> bool:
     """Whether a file is at or under one of `paths`, or is the metadata of a Zarr group around it."""
-    groups = place.name in ZARR_GROUP_FILES
-    return any(place.is_relative_to(path) or (groups and place.parent in path.parents) for path in paths)
+    if place in paths or not paths.isdisjoint(place.parents):
+        return True
+    return place.name in ZARR_GROUP_FILES and any(place.parent in path.parents for path in paths)
 
 
 def _locate(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:

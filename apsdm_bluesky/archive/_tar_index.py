@@ -44,6 +44,7 @@ def index_tar(
     destination: str,
     collection: str,
     folders: Mapping[str, Path],
+    roots: Sequence[Path] = (),
     scratch: Path,
     known: Sequence[ArchivedRun] = (),
     progress: Callable[[int], None],
@@ -57,6 +58,8 @@ def index_tar(
     folders
         Where members came from, by the first part of their names: 'raw' and 'documents'. The tar does not
         tell it.
+    roots
+        Where raw files came from as well, if the documents say so.
     scratch
         A folder for documents, one file at a time.
     known
@@ -78,7 +81,7 @@ def index_tar(
     with tar.open("rb") as file:
         walk = _Walk(file, name, progress)
         members = tuple(_member(header, sha256, folders) for header, sha256 in walk.members())
-    documents = DocumentsInTar(tar, members, scratch, first=match["uid"])
+    documents = DocumentsInTar(tar, members, scratch, roots=roots, first=match["uid"])
     runs = documents.runs or tuple(known)
     if not runs:
         raise FormatError(f"{walk.cut or name}: holds no documents; bring its first part there")

@@ -12,6 +12,8 @@ from . import (
     _archive_rebuild,
     _archive_release,
     _archive_restore,
+    _daq,
+    _daq_show,
     _demo,
     _doctor,
     _experiment,
@@ -26,6 +28,7 @@ from . import (
     _servers,
     _shell,
     _stream,
+    _upload,
     _user,
     _workflow,
 )
@@ -62,6 +65,9 @@ app.add_typer(_experiment.app, name="experiment")
 app.add_typer(_stream.app, name="stream")
 app.add_typer(_workflow.app, name="workflow")
 app.add_typer(_job.app, name="job")
+_daq.app.command("show")(_daq_show.show)
+app.add_typer(_daq.app, name="daq")
+app.command("upload")(_upload.upload)
 app.add_typer(_user.app, name="user")
 app.command("shell")(_shell.shell)
 app.command("doctor")(_doctor.doctor)

@@ -37,9 +37,7 @@ def create(
     ],
     config: ConfigOption = None,
     home: HomeOption = None,
-    kind: Annotated[
-        str, typer.Option("--type", help="The technique, such as XPCS.", show_default=False)
-    ] = "",
+    kind: Annotated[str | None, typer.Option("--type", help="The technique, such as XPCS.")] = None,
     description: Annotated[
         str | None, typer.Option(help="Default: the title of its ESAF or proposal.")
     ] = None,

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from apsdm_bluesky.database import Database
 
-from ._daq import Counts, Daq, DaqFile, FileState
+from ._daq import Daq, DaqFile, FileState
 from ._rows import daq_of, file_of
 from ._tables import TABLES, batches, daqs, files
 
@@ -106,4 +106,4 @@ class BatchStore:
         members = [
             file_of(member) for member in connection.execute(query.where(files.c.state == FileState.STORED))
         ]
-        return Batch(row.run, daq_of(daq, Counts()), row.time, members)
+        return Batch(row.run, daq_of(daq), row.time, members)

@@ -114,7 +114,7 @@ class Handover:
         counts = self._store.get(daq.id).counts
         state = DaqState.FAILED if counts.failed else DaqState.DONE
         parts = [f"{number} {text}" for number, text in _left(counts) if number]
-        self._work.end(daq.id, state, ", ".join(parts))
+        self._work.end(daq.id, state, ", ".join(parts), counts)
         log.info("%s %s of %s: %s, %d files", daq.kind, daq.id, daq.source, state, counts.taken)
 
 

@@ -110,6 +110,7 @@ class Intake:
                 fresh.append(found)
             if len(fresh) == _AT_ONCE:
                 self._enter(fresh)
+                self.offer()  # the first ones are copied while the last are looked for
                 fresh = []
         self._enter(fresh)
         for name in failed:

@@ -26,8 +26,10 @@ def values_of(new: NewDaq) -> dict[str, Any]:
     }
 
 
-def daq_of(row: sa.Row[Any], counts: Counts) -> Daq:
-    """The DAQ of a row."""
+def daq_of(row: sa.Row[Any], counts: Counts | None = None) -> Daq:
+    """The DAQ of a row; without counts those that it ended with, or none."""
+    if counts is None:
+        counts = Counts(**json.loads(row.counts)) if row.counts else Counts()
     return Daq(
         id=row.id,
         kind=Kind(row.kind),

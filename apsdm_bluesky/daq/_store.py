@@ -88,7 +88,7 @@ class DaqStore:
             if len(rows) != 1 or not uid:
                 told = "several begin so: give more of it" if rows and uid else "there is none of that id"
                 raise DaqError(f"DAQ or upload {uid!r}: {told}; see 'apsdm daq ls'")
-            return daq_of(rows[0], _counts(connection, [rows[0].id]).get(rows[0].id, Counts()))
+            return daq_of(rows[0], _counts(connection, rows).get(rows[0].id))
 
     def list(
         self,
@@ -107,8 +107,8 @@ class DaqStore:
             query = query.where(daqs.c.state.in_(states))
         with self._database.read() as connection:
             rows = connection.execute(query).all()
-            counts = _counts(connection, [row.id for row in rows])
-        return [daq_of(row, counts.get(row.id, Counts())) for row in rows]
+            counts = _counts(connection, rows)
+        return [daq_of(row, counts.get(row.id)) for row in rows]
 
     def stop(self, uid: str, *, actor: str) -> Daq:
         """Have it look for no new files, and bring what it has seen to its end; one that ended stays so."""
@@ -194,8 +194,9 @@ def _notice(connection: sa.Connection, uid: str, text: str) -> None:
     connection.execute(sa.insert(notices).values(daq=uid, time=time.time(), name="", text=text))
 
 
-def _counts(connection: sa.Connection, uids: Sequence[str]) -> dict[str, Counts]:
-    """By DAQ, how many files stand where; the bytes are those that were taken."""
+def _counts(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> dict[str, Counts]:
+    """Of DAQs that have not kept them: how many files stand where; the bytes are those that were taken."""
+    uids = [row.id for row in rows if row.counts is None]
     of_states = (
         sa.select(files.c.daq, files.c.state, sa.func.count(), sa.func.sum(files.c.size))
         .where(files.c.daq.in_(uids))

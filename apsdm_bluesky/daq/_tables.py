@@ -7,7 +7,8 @@ from apsdm_bluesky.database import Tables, Text
 VERSION = 1
 metadata = sa.MetaData()
 
-# One row a DAQ or upload; a `Daq`. `drained`: its files are all at an end, as far as copying goes.
+# One row a DAQ or upload; a `Daq`. `drained`: its files are all at an end, as far as copying goes. `counts`
+# are kept when it has ended: they do not change any more, and to count takes long.
 daqs = sa.Table(
     "daqs",
     metadata,
@@ -26,6 +27,7 @@ daqs = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("ended", sa.Float),
     sa.Column("stop_at", sa.Float),
+    sa.Column("counts", Text),
     sa.Index("daqs_by_state", "db_station", "state"),
     sa.Index("daqs_by_creation", "created"),
 )

@@ -1,8 +1,9 @@
 """The database as those see it who do the work: files in bulk, a transaction for many."""
 
+import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +104,17 @@ class WorkStore:
                 if connection.execute(stopping).rowcount:
                     _tell(connection, daq.id, [("", "stopped: its time is over")])
 
-    def end(self, daq: str, state: DaqState, reason: str) -> None:
+    def end(self, daq: str, state: DaqState, reason: str, counts: Counts) -> None:
         """It has ended."""
-        change = sa.update(daqs).where(daqs.c.id == daq, daqs.c.ended.is_(None))
+        values = {
+            "state": state,
+            "reason": reason,
+            "ended": time.time(),
+            "counts": json.dumps(asdict(counts)),
+        }
         with self._database.begin() as connection:
-            connection.execute(change.values(state=state, reason=reason, ended=time.time()))
+            change = sa.update(daqs).where(daqs.c.id == daq, daqs.c.ended.is_(None))
+            connection.execute(change.values(values))
 
     def known(self, daq: str) -> dict[str, Known]:
         """All names that a DAQ has seen, by their latest version."""
@@ -217,7 +224,7 @@ class WorkStore:
         mine = daqs.c.db_station == self._database.station
         query = sa.select(daqs).where(mine, *conditions).order_by(daqs.c.created, daqs.c.id)
         with self._database.read() as connection:
-            return [daq_of(row, Counts()) for row in connection.execute(query)]
+            return [daq_of(row) for row in connection.execute(query)]
 
 
 def _tell(connection: sa.Connection, daq: str, told: Iterable[tuple[str, str]]) -> None:

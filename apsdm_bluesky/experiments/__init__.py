@@ -1,5 +1,6 @@
 """Experiments: who takes part, when, and where the files lie; and the facility's proposals and ESAFs."""
 
+from ._chosen import chosen_experiment
 from ._current import CurrentExperiment
 from ._experiment import Experiment, NewExperiment
 from ._facility import Esaf, FacilityDatabase, FacilityUser, Proposal
@@ -25,6 +26,7 @@ __all__ = [
     "Proposal",
     "YamlFacility",
     "check_name",
+    "chosen_experiment",
     "open_experiments",
     "open_facility",
     "with_facility",

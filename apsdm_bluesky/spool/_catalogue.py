@@ -21,6 +21,7 @@ from tiled.structures.core import Spec
 
 from apsdm_bluesky.spool._consolidators import register_consolidators
 from apsdm_bluesky.spool._dtypes import DtypeCompleter
+from apsdm_bluesky.spool._nodes import Nodes
 
 # Answers that are not about the run itself: no permission yet, no time, the run or its parent gone.
 # Every other 4xx refuses the run for good.
@@ -101,6 +102,11 @@ class Catalogue:
         self._last_append = b""  # a run that is delivered again repeats its appends, rightly
         with _meaning_of_errors(FailedError):
             return RunWriter(_tiled_writer(self._container(container), batch_size))
+
+    def nodes(self) -> Nodes:
+        """Single nodes of the server."""
+        context = self._client.context
+        return Nodes(context.http_client, str(context.api_uri), lambda: _meaning_of_errors(RefusedError))
 
     def close(self) -> None:
         """End the connection."""

@@ -6,6 +6,7 @@ import time
 
 from apsdm_bluesky.errors import StorageError
 from apsdm_bluesky.spool._catalogue import Catalogue, FailedError, RefusedError, UnavailableError
+from apsdm_bluesky.spool._files_transfer import FilesTransfer
 from apsdm_bluesky.spool._runfile import DamagedRunError, RunFile
 from apsdm_bluesky.spool._session import SpoolSession
 from apsdm_bluesky.spool._transfer import RunTransfer
@@ -19,7 +20,8 @@ _JOIN_S = 10.0
 class Delivery:
     """Delivers a session's runs to the Tiled server at `uri`.
 
-    Runs whose start document has the key `raw_uid` (analyses) go to `/processed`, all others to `/raw`. A run
+    Runs whose start document has the key `raw_uid` (analyses) go to `/processed`, all others to `/raw`; of
+    those that only refer to files (`files: true`) each file is registered under `/files`. A run
     that is being taken appears event by event; one that has stopped is delivered in bulk. After an error a
     run is removed from the server and delivered again as a whole, from the disk, until the server has it or
     refuses it for good (`RunFile.refused`).
@@ -39,7 +41,7 @@ class Delivery:
         self._uri = uri
         self._api_key = api_key
         self._catalogue: Catalogue | None = None
-        self._transfers: dict[str, RunTransfer] = {}
+        self._transfers: dict[str, RunTransfer | FilesTransfer] = {}
         self._finished: set[str] = set()  # uids of the runs delivered or refused
         self._pause = _Pause()  # for all runs
         self._run_pauses: dict[str, _Pause] = {}
@@ -150,7 +152,7 @@ class Delivery:
             return False
         transfer = self._transfers.get(run.uid)
         if transfer is None or transfer.behind:
-            transfer = self._transfers[run.uid] = RunTransfer(run, self._connected())
+            transfer = self._transfers[run.uid] = _transfer(run, self._connected())
         more = not transfer.finished and transfer.advance()
         if transfer.finished:
             log.info("Run %s is in the catalogue", run.uid)
@@ -175,6 +177,10 @@ class Delivery:
         self._finished.add(run.uid)
         self._transfers.pop(run.uid, None)
         self._run_pauses.pop(run.uid, None)
+
+
+def _transfer(run: RunFile, catalogue: Catalogue) -> RunTransfer | FilesTransfer:
+    return (FilesTransfer if run.start.get("files") is True else RunTransfer)(run, catalogue)
 
 
 class _Pause:

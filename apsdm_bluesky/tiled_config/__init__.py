@@ -14,12 +14,26 @@ from ._serve import Mount, serve
 from ._settings import server_settings
 
 if TYPE_CHECKING:
-    from ._people import LOGIN_COOKIE, LOGIN_LIFE, Person, log_in, log_in_by_token, log_out, person_of
+    from ._people import (
+        BROWSER_LOGIN,
+        DM_LOGIN,
+        LOGIN_COOKIE,
+        LOGIN_LIFE,
+        LoginKind,
+        Person,
+        log_in,
+        log_in_by_token,
+        log_out,
+        person_of,
+    )
     from ._run_frames import RunFrames
 
 __all__ = [
+    "BROWSER_LOGIN",
+    "DM_LOGIN",
     "LOGIN_COOKIE",
     "LOGIN_LIFE",
+    "LoginKind",
     "Mount",
     "PasswordFile",
     "Person",
@@ -42,12 +56,19 @@ __all__ = [
 ]
 
 # Loaded when first used: they load the file formats, or Tiled's server, which others do not need.
-_LAZY = {
-    "RunFrames": "_run_frames",
-    **dict.fromkeys(
-        ("LOGIN_COOKIE", "LOGIN_LIFE", "Person", "log_in", "log_in_by_token", "log_out", "person_of"), "_people"
-    ),
-}
+_PEOPLE = (
+    "BROWSER_LOGIN",
+    "DM_LOGIN",
+    "LOGIN_COOKIE",
+    "LOGIN_LIFE",
+    "LoginKind",
+    "Person",
+    "log_in",
+    "log_in_by_token",
+    "log_out",
+    "person_of",
+)
+_LAZY = {"RunFrames": "_run_frames", **dict.fromkeys(_PEOPLE, "_people")}
 
 
 def __getattr__(name: str) -> Any:

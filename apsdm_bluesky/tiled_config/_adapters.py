@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Tiled refuses larger answers by default, but only after they were made.
-_LARGEST_ANSWER = 300_000_000
+LARGEST_ANSWER = 300_000_000
 _MOST_ROWS = 1_000_000  # each costs time, dark ones too
 
 
@@ -31,7 +31,7 @@ class _EventsAdapter(Adapter):
 
     structure_family: ClassVar[StructureFamily]
 
-    def __init__(self, store: EventStore, structure: Any, **kwargs: Any) -> None:
+    def __init__(self, store: Any, structure: Any, **kwargs: Any) -> None:
         shape, dtype = tuple(structure.shape), structure.data_type.to_numpy_dtype()
         if dtype != store.dtype or shape[1:] != store.shape[1:] or shape[0] > store.shape[0]:
             raise FormatError(f"registered is {shape} {dtype}, stored is {store.shape} {store.dtype}")
@@ -46,7 +46,7 @@ class _EventsAdapter(Adapter):
             store = EventStore(path_from_uri(asset.data_uri))
             return cls(store, data_source.structure, metadata=node.metadata_, specs=node.specs)
         except (FormatError, ValueError) as error:
-            raise _unreadable(error) from error
+            raise unreadable(error) from error
 
     @property
     def dims(self) -> tuple[str, ...] | None:
@@ -60,11 +60,11 @@ class _EventsAdapter(Adapter):
         one = isinstance(first, int)
         rows = range(first, first + 1) if one else range(self._shape[0])[first]
         if len(rows) > _MOST_ROWS:
-            raise _too_large()
+            raise too_large()
         try:
             answer = self._frames(rows, inside)
         except FormatError as error:
-            raise _unreadable(error) from error
+            raise unreadable(error) from error
         return answer[0] if one else answer
 
     def read_block(self, block: NDBlock, slice: NDSlice = NDSlice(...)) -> Any:  # noqa: A002, B008
@@ -88,8 +88,8 @@ class EventFramesAdapter(_EventsAdapter):
 
     def _frames(self, rows: range, inside: "Sequence[Any]") -> NDArray[Any]:
         shape = (len(rows), *NDSlice(*inside).shape_after_slice(self._shape[1:]))
-        if np.prod(shape, dtype=float) * self._store.dtype.itemsize > _LARGEST_ANSWER:
-            raise _too_large()
+        if np.prod(shape, dtype=float) * self._store.dtype.itemsize > LARGEST_ANSWER:
+            raise too_large()
         answer = np.empty(shape, self._store.dtype)
         if not answer.size:
             return answer
@@ -113,19 +113,21 @@ class EventCoordinatesAdapter(_EventsAdapter):
         words = 0
         for events in self._store.events(rows):
             words += len(events)
-            if words * 32 > _LARGEST_ANSWER:  # three coordinates and a count
-                raise _too_large()
+            if words * 32 > LARGEST_ANSWER:  # three coordinates and a count
+                raise too_large()
             frames.append(events.copy())
         coordinates, values = self._store.coordinates(frames)
         answer = sparse.COO(coordinates, values, shape=(len(rows), ny, nx))
         return answer[(..., *inside)]
 
 
-def _unreadable(error: Exception) -> HTTPException:
-    return HTTPException(500, f"these frames cannot be read: {error}")
+def unreadable(error: Exception) -> HTTPException:
+    """What to answer where files are not what they should be."""
+    return HTTPException(500, f"these data cannot be read: {error}")
 
 
-def _too_large() -> HTTPException:
+def too_large() -> HTTPException:
+    """What to answer to whom asks for too much."""
     return HTTPException(
-        400, "the answer would have more than 300 MB or a million frames; ask for fewer frames at once"
+        400, "the answer would have more than 300 MB or a million frames; ask for less at once"
     )

@@ -14,10 +14,13 @@
 - Bodies are read before it is asked who sends them. Without a login they are refused first.
 
 And authenticators are told who asks, which Tiled does not tell them; our own API key is exchanged for a token.
+
+What is for DM's clients never comes to Tiled: it sets a cookie of its own with each answer, and they take the whole
+header of the one that they expect for their login.
 """
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, MutableMapping
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit
@@ -47,11 +50,23 @@ class Gate:
         Tiled's.
     service
         Gives the token that takes the place of our API key.
+    dm
+        Serves DM's clients, all below `/dm`; None: nobody does.
+    dm_ports
+        Only DM's clients are served there.
     """
 
-    def __init__(self, application: Application, service: ServiceToken) -> None:
+    def __init__(
+        self,
+        application: Application,
+        service: ServiceToken,
+        dm: Application | None = None,
+        dm_ports: Collection[int] = (),
+    ) -> None:
         self._application = application
         self._service = service
+        self._dm = dm
+        self._dm_ports = frozenset(dm_ports)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -61,6 +76,9 @@ class Gate:
             return
         if scope["type"] in ("http", "websocket"):
             caller.set((scope.get("client") or ("unknown",))[0])
+            if self._dm is not None and self._is_for_dm(scope):
+                await self._dm(self._with_token(scope), receive, send)
+                return
         if scope["type"] == "http":
             scope = self._with_token(_without_key_in_address(scope))
         if scope["type"] == "http" and scope["method"] not in _SAFE:
@@ -70,6 +88,10 @@ class Gate:
                 return
             receive = checked
         await self._application(scope, receive, send)
+
+    def _is_for_dm(self, scope: Message) -> bool:
+        port = (scope.get("server") or ("", None))[1]
+        return port in self._dm_ports or scope["path"] == "/dm" or scope["path"].startswith("/dm/")
 
     def _with_token(self, scope: Message) -> Message:
         for place, (name, value) in enumerate(scope["headers"]):

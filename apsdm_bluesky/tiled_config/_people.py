@@ -28,10 +28,35 @@ from apsdm_bluesky.config import PeopleConfig
 
 from ._passwords import SERVICE_NAME
 
-# A browser's login: as long as a shift, and for reading; pages do more in a person's name by themselves.
-LOGIN_LIFE = timedelta(hours=12)
-_LOGIN_SCOPES = ["read:metadata", "read:data"]
-LOGIN_COOKIE = API_KEY_COOKIE_NAME
+LOGIN_LIFE = timedelta(hours=12)  # as long as a shift
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginKind:
+    """How somebody is logged in: by a key of Tiled's, of limited life, in a cookie.
+
+    Parameters
+    ----------
+    cookie, path
+        Its name, and where it is sent.
+    note
+        Marks the keys; a key of another kind opens nothing here.
+    scopes
+        What it opens in Tiled's own interface.
+    """
+
+    cookie: str
+    path: str
+    note: str
+    scopes: tuple[str, ...]
+
+
+# It reads; pages do more in a person's name by themselves.
+BROWSER_LOGIN = LoginKind(
+    cookie=API_KEY_COOKIE_NAME, path="/", note="login of a browser", scopes=("read:metadata", "read:data")
+)
+DM_LOGIN = LoginKind(cookie="dm_session", path="/dm", note="login of a DM client", scopes=())
+LOGIN_COOKIE = BROWSER_LOGIN.cookie
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,17 +75,17 @@ class Person:
     staff: bool
 
 
-async def person_of(request: Request) -> Person | None:
+async def person_of(request: Request, kind: LoginKind = BROWSER_LOGIN) -> Person | None:
     """Who asks, by an API key (header or cookie) or a token; None where that is missing, wrong or expired.
 
     A key that may do less than its person is none.
     """
     async with _database(request) as db:
-        return _person(await _principal(request, db), request.app.state.people)
+        return _person(await _principal(request, db, kind), request.app.state.people)
 
 
-async def log_in(request: Request, name: str, password: str) -> str | None:
-    """The secret of a new login of `LOGIN_LIFE`, for the cookie `LOGIN_COOKIE`; None where name or password is wrong.
+async def log_in(request: Request, name: str, password: str, kind: LoginKind = BROWSER_LOGIN) -> str | None:
+    """The secret of a new login of `LOGIN_LIFE`, for the cookie of its kind; None where name or password is wrong.
 
     Raises
     ------
@@ -74,7 +99,7 @@ async def log_in(request: Request, name: str, password: str) -> str | None:
         return None
     async with _database(request) as db:
         provider = request.app.state.people.provider
-        return await _new_login(db, await get_or_create_principal(db, provider, state.user_name))
+        return await _new_login(db, await get_or_create_principal(db, provider, state.user_name), kind)
 
 
 async def log_in_by_token(request: Request, token: str) -> str | None:
@@ -82,19 +107,16 @@ async def log_in_by_token(request: Request, token: str) -> str | None:
     async with _database(request) as db:
         principal = await _of_token(token, _settings(request), db)
         person = _person(principal, request.app.state.people)
-        return None if person is None else await _new_login(db, principal)
+        return None if person is None else await _new_login(db, principal, BROWSER_LOGIN)
 
 
-async def log_out(request: Request) -> None:
-    """The login of this browser's cookie ends: its secret opens nothing any more. The beamline's own key stays."""
-    secret = _bytes(request.cookies.get(LOGIN_COOKIE, ""))
+async def log_out(request: Request, kind: LoginKind = BROWSER_LOGIN) -> None:
+    """The login of this cookie ends: its secret opens nothing any more. The beamline's own key stays."""
+    secret = _bytes(request.cookies.get(kind.cookie, ""))
     async with _database(request) as db:
-        ours = (APIKey.hashed_secret == hashlib.sha256(secret).digest()) & (APIKey.note == _NOTE)
+        ours = (APIKey.hashed_secret == hashlib.sha256(secret).digest()) & (APIKey.note == kind.note)
         await db.execute(delete(APIKey).where(ours))
         await db.commit()
-
-
-_NOTE = "login of a browser"
 
 
 def _by_password(request: Request) -> bool:
@@ -111,14 +133,14 @@ def _database(request: Request) -> AsyncSession:
     return AsyncSession(engine, autoflush=False, expire_on_commit=False)
 
 
-async def _principal(request: Request, db: AsyncSession) -> Any:
+async def _principal(request: Request, db: AsyncSession, kind: LoginKind) -> Any:
     scheme, credential = get_authorization_scheme_param(request.headers.get("Authorization"))
     if scheme.lower() == "bearer":
         return await _of_token(credential, _settings(request), db)
-    key = credential if scheme.lower() == "apikey" else request.cookies.get(LOGIN_COOKIE, "")
+    key = credential if scheme.lower() == "apikey" else request.cookies.get(kind.cookie, "")
     found = await lookup_valid_api_key(db, _bytes(key))
     # A key that was made to read opens no page: there one cancels and starts.
-    whole = found is not None and (found.note == _NOTE or "inherit" in found.scopes)
+    whole = found is not None and (found.note == kind.note or "inherit" in found.scopes)
     return found.principal if whole else None
 
 
@@ -144,14 +166,17 @@ def _person(principal: Any, people: PeopleConfig) -> Person | None:
     return None
 
 
-async def _new_login(db: AsyncSession, principal: Any) -> str:
+async def _new_login(db: AsyncSession, principal: Any, kind: LoginKind) -> str:
     secret = secrets.token_bytes(4 + 32)  # as Tiled makes them: the first eight digits are kept readable
+    now = datetime.now(UTC)
+    # Tiled removes an expired key only when it is used again, and nobody uses these.
+    await db.execute(delete(APIKey).where(APIKey.note == kind.note, APIKey.expiration_time < now))
     db.add(
         APIKey(
             principal_id=principal.id,
-            note=_NOTE,
-            scopes=_LOGIN_SCOPES,
-            expiration_time=datetime.now(UTC) + LOGIN_LIFE,
+            note=kind.note,
+            scopes=list(kind.scopes),
+            expiration_time=now + LOGIN_LIFE,
             first_eight=secret.hex()[:8],
             hashed_secret=hashlib.sha256(secret).digest(),
         )

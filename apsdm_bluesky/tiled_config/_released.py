@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from fastapi import HTTPException
 from tiled.mimetypes import DEFAULT_ADAPTERS_BY_MIMETYPE
 from tiled.ndslice import NDBlock, NDSlice
-from tiled.utils import path_from_uri
 
 from apsdm_bluesky.archive import find_tombstone, read_tombstone
 from apsdm_bluesky.errors import FormatError
 
 from ._adapters import EventCoordinatesAdapter, EventFramesAdapter
+from ._file_adapters import FileBytesAdapter, FileRigakuAdapter, FileTiffAdapter, FileTiffsAdapter
+from ._hdf5_adapter import FileTreeAdapter
 
 _READING = ("read", "read_block", "get")
 
@@ -55,11 +56,13 @@ class Guard:
 ZARR = Guard("application/x-zarr")
 ZARR_EVENTS = Guard("application/x-zarr;structure=events", EventFramesAdapter)
 ZARR_SPARSE = Guard("application/x-zarr;structure=sparse", EventCoordinatesAdapter)
-HDF5 = Guard("application/x-hdf5")
+HDF5 = Guard("application/x-hdf5", FileTreeAdapter)
 NPY = Guard("application/x-npy")
 NPYS = Guard("multipart/related;type=application/x-npy")
-TIFF = Guard("image/tiff")
-TIFFS = Guard("multipart/related;type=image/tiff")
+TIFF = Guard("image/tiff", FileTiffAdapter)
+TIFFS = Guard("multipart/related;type=image/tiff", FileTiffsAdapter)
+RIGAKU = Guard("application/x-rigaku-bin", FileRigakuAdapter)
+BYTES = Guard("application/octet-stream", FileBytesAdapter)
 JPEG = Guard("image/jpeg")
 JPEGS = Guard("multipart/related;type=image/jpeg")
 
@@ -68,7 +71,7 @@ def _places(data_source: Any, parameters: Mapping[str, Any]) -> list[Path]:
     """The data's files and folders on this machine: a source that is read in part tells them apart."""
     uris = [asset.data_uri for asset in data_source.assets]
     uris += [uri for uri in parameters.get("data_uris", ()) if uri is not None]
-    return [path_from_uri(uri) for uri in uris if urlsplit(uri).scheme == "file"]
+    return [Path(unquote(urlsplit(uri).path)) for uri in uris if urlsplit(uri).scheme == "file"]
 
 
 def _watched(adapter: Any, places: Sequence[Path]) -> Any:

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +35,8 @@ Mount = Callable[["FastAPI", BeamlineConfig], None]
 def serve(config: BeamlineConfig, mount: Mount | None = None) -> None:
     """Run the Tiled server of this beamline until SIGINT or SIGTERM.
 
-    Once it accepts requests, `server.json` in the catalogue's folder holds its `uri` and `pid`; the file is
-    removed at exit. Port 0 takes a free one.
+    Once it accepts requests, `server.json` in the catalogue's folder holds its `uri` and `pid`, and as `dm_ports`
+    where only DM's clients are served; the file is removed at exit. Port 0 takes a free one.
 
     Parameters
     ----------
@@ -55,13 +55,15 @@ def serve(config: BeamlineConfig, mount: Mount | None = None) -> None:
     folders = config.folders
     with _own_folder(folders):
         key = api_key(folders)
-        with _listen(config.server) as listener:
+        with _listen(config.server) as listeners:
             one_at_a_time(tables_uri(config))
             signer = token_key(folders)
             service = ServiceToken(key, signer, prepare_accounts(folders, config.people.provider, key))
             leaving = threading.Event()
-            application = Gate(_application(config, signer, mount, leaving), service)
-            _run(application, listener, folders.catalog / "server.json", config.server.host, leaving)
+            tiled = _application(config, signer, mount, leaving)
+            dm_ports = [one.getsockname()[1] for one in listeners[1:]]
+            application = Gate(tiled, service, getattr(tiled.state, "dm", None), dm_ports)
+            _run(application, listeners, folders.catalog / "server.json", config.server.host, leaving)
 
 
 @contextlib.contextmanager
@@ -83,15 +85,23 @@ def _own_folder(folders: StateFolders) -> Iterator[None]:
         lock.release()
 
 
-def _listen(server: ServerConfig) -> socket.socket:
-    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+@contextlib.contextmanager
+def _listen(server: ServerConfig) -> Iterator[Sequence[socket.socket]]:
+    """The port of the server, and those of DM's clients."""
+    with contextlib.ExitStack() as stack:
+        places = [(server.port, "server.port"), *((port, "server.dm_ports") for port in server.dm_ports)]
+        yield [stack.enter_context(_listener(server.host, port, key)) for port, key in places]
+
+
+def _listener(host: str, port: int, key: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((server.host, server.port), family=family, backlog=128)
+        return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         reason = (error.strerror or str(error)).partition(" (while")[0]
         raise ServiceError(
-            f"port {server.port} on {server.host} cannot be used ({reason}); stop what uses it,"
-            " or set server.port in beamline.yml (0 takes a free one)"
+            f"port {port} on {host} cannot be used ({reason}); stop what uses it,"
+            f" or set {key} in beamline.yml (0 takes a free one)"
         ) from error
 
 
@@ -114,15 +124,20 @@ def _application(
     return app
 
 
-def _run(app: Gate, listener: socket.socket, ready_file: Path, host: str, leaving: threading.Event) -> None:
+def _run(
+    app: Gate, listeners: Sequence[socket.socket], ready_file: Path, host: str, leaving: threading.Event
+) -> None:
     import uvicorn
 
     # Without an access log: its lines hold the query, and a browser's query may hold the key.
     server = uvicorn.Server(uvicorn.Config(app, log_config=_log_config(), access_log=False))
     ready_file.unlink(missing_ok=True)
-    _announce_when_ready(server, ready_file, _uri(listener, host), leaving)
+    ready = {"uri": _uri(listeners[0], host), "pid": os.getpid()}
+    if len(listeners) > 1:
+        ready["dm_ports"] = [one.getsockname()[1] for one in listeners[1:]]
+    _announce_when_ready(server, ready_file, ready, leaving)
     with _exit_on_sigterm():
-        server.run(sockets=[listener])
+        server.run(sockets=list(listeners))
     if not server.started:
         raise ServiceError("the Tiled server could not start; its messages stand above")
 
@@ -132,7 +147,9 @@ def _uri(listener: socket.socket, host: str) -> str:
     return f"http://{name}:{listener.getsockname()[1]}"
 
 
-def _announce_when_ready(server: Any, ready_file: Path, uri: str, leaving: threading.Event) -> None:
+def _announce_when_ready(
+    server: Any, ready_file: Path, ready: Mapping[str, Any], leaving: threading.Event
+) -> None:
     """Write the ready file when the application has started, and remove it before the server goes.
 
     Uvicorn waits for answers that have begun: `leaving` tells those that follow something to end.
@@ -143,9 +160,9 @@ def _announce_when_ready(server: Any, ready_file: Path, uri: str, leaving: threa
         await startup(*args, **kwargs)
         if server.started:
             temporary = ready_file.with_suffix(".new")
-            temporary.write_text(json.dumps({"uri": uri, "pid": os.getpid()}), encoding="utf-8")
+            temporary.write_text(json.dumps(ready), encoding="utf-8")
             temporary.replace(ready_file)
-            log.info("Tiled serves at %s", uri)
+            log.info("Tiled serves at %s", ready["uri"])
 
     async def withdraw(*args: Any, **kwargs: Any) -> None:
         leaving.set()

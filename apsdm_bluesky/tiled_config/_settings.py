@@ -3,6 +3,7 @@
 from typing import Any
 
 from apsdm_bluesky.config import BeamlineConfig
+from apsdm_bluesky.spool import file_uri
 
 from ._accounts import accounts_file
 from ._passwords import PasswordFile
@@ -19,6 +20,8 @@ _GUARDS = {
     "multipart/related;type=image/tiff": "TIFFS",
     "image/jpeg": "JPEG",
     "multipart/related;type=image/jpeg": "JPEGS",
+    "application/x-rigaku-bin": "RIGAKU",
+    "application/octet-stream": "BYTES",
 }
 
 # Of a token, of a session that nobody uses, and of any session [s].
@@ -43,8 +46,9 @@ def server_settings(config: BeamlineConfig) -> dict[str, Any]:
                 str(folders.catalog / "data"),
                 tables_uri(config),
             ],
-            # Raw frames stay where the devices wrote them. Nothing else on this machine can be read.
-            "readable_storage": [str(folders.raw)],
+            # Raw frames stay where the devices wrote them, files where they were brought. Nothing else on this
+            # machine can be read. Tiled compares addresses as they are written: those of files are quoted.
+            "readable_storage": [str(folders.raw), file_uri(config.experiments_root)],
             "init_if_not_exists": True,
             # Whatever raw data may be: where they were released to tape, none is read.
             "adapters_by_mimetype": {

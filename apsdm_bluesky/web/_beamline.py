@@ -1,20 +1,19 @@
 """What the routes of jobs and workflows work with: the store, and who may see what."""
 
 import re
-import threading
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
 
 from apsdm_bluesky.config import BeamlineConfig
-from apsdm_bluesky.errors import ServiceError, WorkflowError
+from apsdm_bluesky.errors import WorkflowError
 from apsdm_bluesky.tiled_config import Person
 from apsdm_bluesky.workflows import Workflow
 from apsdm_bluesky.workflows.jobs import Attempt, Job, JobStore
 
 from ._filters import text_of
+from ._opened import Opened
 
-_PATIENCE_S = 2.0
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -29,8 +28,7 @@ class Beamline:
 
     def __init__(self, config: BeamlineConfig) -> None:
         self._config = config
-        self._lock = threading.Lock()
-        self._store: JobStore | None = None
+        self._jobs = Opened(lambda: JobStore(config.folders.jobs, config.workflows.database), "jobs")
 
     @property
     def remotes(self) -> frozenset[str]:
@@ -46,18 +44,7 @@ class Beamline:
         StorageError, ServiceError, ConfigError
             It cannot be opened now; the next one who asks tries again.
         """
-        if self._store is not None:
-            return self._store
-        if not self._lock.acquire(timeout=_PATIENCE_S):  # who waits takes a thread from the catalogue
-            raise ServiceError(
-                "the database of jobs does not answer; load the page again, or see the server's log"
-            )
-        try:
-            if self._store is None:
-                self._store = JobStore(self._config.folders.jobs, self._config.workflows.database)
-            return self._store
-        finally:
-            self._lock.release()
+        return self._jobs.get()
 
     def writes(self, person: Person, owner: str) -> bool:
         """Whether a person may write workflows of this owner: their commands run as the agent's account."""

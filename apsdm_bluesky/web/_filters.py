@@ -5,6 +5,7 @@ import time
 from datetime import datetime
 from urllib.parse import quote, unquote
 
+from apsdm_bluesky.daq import counts_text, not_taken
 from apsdm_bluesky.texts import seconds_text, size_text, time_text, value_text
 from apsdm_bluesky.workflows.jobs import shown, status_text
 
@@ -41,8 +42,10 @@ def text_of(part: str) -> str:
 
 FILTERS = {
     "age": age,
+    "counts": counts_text,
     "iso": iso,
     "local": local,
+    "not_taken": not_taken,
     "segment": segment,
     "shell": shlex.join,
     "shown": shown,

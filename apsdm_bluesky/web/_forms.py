@@ -10,12 +10,19 @@ _LARGEST = 2 << 20  # bytes: the largest workflow file, quoted
 _MOST_FIELDS = 2_000
 
 
-async def _sent(request: Request) -> Mapping[str, str]:
+async def form_of(request: Request, largest: int) -> Mapping[str, str]:
+    """The fields of a form of at most so many bytes.
+
+    Raises
+    ------
+    HTTPException
+        413: it is larger. 400: it is no form.
+    """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > _LARGEST:
-            raise HTTPException(413, "More than 2 MiB are no form of ours.")
+        if len(body) > largest:
+            raise HTTPException(413, f"More than {largest >> 10} KiB are no form of ours.")
     try:
         fields = parse_qsl(
             body.decode("ascii"), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict"
@@ -24,6 +31,10 @@ async def _sent(request: Request) -> Mapping[str, str]:
         raise HTTPException(400, "This is no form of ours.") from error
     # Browsers send line ends as CR LF, whatever was typed.
     return {name: value.replace("\r\n", "\n") for name, value in fields}
+
+
+async def _sent(request: Request) -> Mapping[str, str]:
+    return await form_of(request, _LARGEST)
 
 
 Sent = Annotated[Mapping[str, str], Depends(_sent)]

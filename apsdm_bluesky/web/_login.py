@@ -6,16 +6,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, HTTPException, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from apsdm_bluesky.tiled_config import (
-    LOGIN_COOKIE,
-    LOGIN_LIFE,
-    Person,
-    log_in,
-    log_in_by_token,
-    log_out,
-    person_of,
-)
+from apsdm_bluesky.tiled_config import LOGIN_COOKIE, Person, log_in, log_in_by_token, log_out, person_of
 
+from ._cookie import give_login
 from ._pages import OwnForm, has_token, page
 
 router = APIRouter()
@@ -43,7 +36,7 @@ async def enter(
     if secret is None:
         return _form(request, None, next, "Name or password is wrong.", status=401)
     response = RedirectResponse(_local(next), 303)
-    _give(request, response, secret)
+    give_login(request, response, secret)
     return response
 
 
@@ -55,7 +48,7 @@ async def finish(request: Request, access_token: str = "", state: str = "") -> R
         return _form(request, None, "/", "The login failed.", status=401)
     # A page, not a redirect: after one from another site the browser would not yet send the strict cookie.
     response = page(request, "welcome.html", None)
-    _give(request, response, secret)
+    give_login(request, response, secret)
     return response
 
 
@@ -94,14 +87,3 @@ def _form(
 def _local(path: str) -> str:
     r"""A page of this server. Browsers take `//host` and `/\host` for another one."""
     return path if path.startswith("/") and path[1:2] not in ("/", "\\") and path.isprintable() else "/"
-
-
-def _give(request: Request, response: Response, secret: str) -> None:
-    response.set_cookie(
-        LOGIN_COOKIE,
-        secret,
-        max_age=int(LOGIN_LIFE.total_seconds()),
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )

@@ -7,8 +7,9 @@ import pytest
 
 from tests.daq.bench import Bench, Experiment
 from tests.postgres import postgres_server, postgres_url
+from tests.servers import tiled_server
 
-__all__ = ["postgres_server", "postgres_url"]
+__all__ = ["postgres_server", "postgres_url", "tiled_server"]
 
 
 @pytest.fixture(scope="session")

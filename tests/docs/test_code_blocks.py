@@ -1,8 +1,10 @@
 """Every code block of the documentation is run, or checked as far as it can be.
 
 The word after the language tells how. The `python` blocks of a page are run together, as one script, and its
-`python shell` blocks together in `apsdm shell`; `console run` is run as it stands, `console` is only parsed;
-`yaml` is a configuration, `yaml workflow` a workflow file; `text` is output.
+`python shell` blocks together in `apsdm shell`; `python dm` is run by the tests of the pages, against
+`apsdm up`; `console run` is run as it stands, `console` is only parsed;
+`yaml` is a configuration, `yaml workflow` a workflow file, `yaml facility` one of proposals and ESAFs;
+`text` is output.
 """
 
 import re
@@ -15,14 +17,26 @@ import typer
 
 from apsdm_bluesky.cli import app
 from apsdm_bluesky.config import load_config
+from apsdm_bluesky.experiments import YamlFacility
 from apsdm_bluesky.workflows import check, parse_workflow
 
 from .pages import ROOT, blocks, commands, pages, table
 
 CLI = typer.main.get_command(app)
-KNOWN_PROGRAMS = {"apsdm", "make", "git", "cd", "curl", "systemctl", "loginctl", "journalctl", "jupyter"}
-KNOWN_BLOCKS = {"python", "python shell", "console", "console run", "bash"}
-KNOWN_BLOCKS |= {"yaml", "yaml workflow", "ini", "text"}
+KNOWN_PROGRAMS = {
+    "apsdm",
+    "make",
+    "git",
+    "cd",
+    "curl",
+    "systemctl",
+    "loginctl",
+    "journalctl",
+    "jupyter",
+    "export",
+}
+KNOWN_BLOCKS = {"python", "python shell", "python dm", "console", "console run", "bash"}
+KNOWN_BLOCKS |= {"yaml", "yaml workflow", "yaml facility", "ini", "text"}
 
 
 def by_page(info):
@@ -142,6 +156,13 @@ def test_yaml_is_a_workflow(block):
     workflow = parse_workflow(block.code)
     assert workflow.stages
     assert check(workflow, remotes=["polaris"]) == []  # the docs configure it
+
+
+@pytest.mark.parametrize("block", blocks("yaml facility"), ids=str)
+def test_yaml_is_a_facility(block, tmp_path):
+    path = tmp_path / "facility.yml"
+    path.write_text(block.code)
+    assert YamlFacility(path).esafs("my-beamline")
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*.yml")), ids=lambda path: path.name)

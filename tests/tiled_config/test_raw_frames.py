@@ -199,7 +199,7 @@ def test_damaged_files_are_an_error_of_the_request(tiled_server, damage):
     damage(image)
     answer = read(tiled_server, key)
     assert answer.status_code == 500
-    assert "these frames cannot be read" in answer.json()["detail"]
+    assert "these data cannot be read" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("wrong", [{"shape": (20, 50, 40)}, {"shape": (21, *SHAPE)}, {"dtype": "f8"}])

@@ -225,7 +225,9 @@ def test_the_key_is_in_no_log_and_on_no_command_line(tiled_server):
 
 def test_the_ready_file_tells_address_and_process(tiled_server):
     ready = json.loads((tiled_server.config.folders.catalog / "server.json").read_text())
+    ports = ready.pop("dm_ports")
     assert ready == {"uri": tiled_server.uri, "pid": tiled_server.process.process.pid}
+    assert len(ports) == len(tiled_server.config.server.dm_ports)
 
 
 def test_connecting_with_a_wrong_key_or_to_nothing_is_one_clear_line(tiled_server):
@@ -293,7 +295,8 @@ def test_the_server_ends_with_its_parent_and_withdraws_its_ready_file(tmp_path):
     with parent.stdin, parent.stdout:
         pid, uri = parent.stdout.readline().split()
         ready_file = tmp_path / "catalog" / "server.json"
-        assert json.loads(ready_file.read_text()) == {"uri": uri, "pid": int(pid)}
+        ready = json.loads(ready_file.read_text())
+        assert (ready["uri"], ready["pid"]) == (uri, int(pid))
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
     wait_for(lambda: not ready_file.exists(), 30, "the ready file's removal")

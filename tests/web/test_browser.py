@@ -4,7 +4,9 @@ import pytest
 from playwright.sync_api import expect
 
 from apsdm_bluesky.agent import jobs_thread
+from apsdm_bluesky.daq import DaqState, FileState
 from apsdm_bluesky.workflows.jobs import State
+from tests.cli.daq_samples import Daqs
 from tests.waiting import wait_for
 
 from .chromium import LONG_MS, chromium, tab
@@ -141,3 +143,25 @@ def test_every_field_has_a_label_and_the_keyboard_reaches_the_form(page, tmp_pat
         assert field.evaluate("field => field.labels.length") == 1
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="To the content")).to_be_focused()
+
+
+def test_a_daq_is_followed_live_and_stopped(page, tiled_server, tmp_path):
+    daqs = Daqs(tiled_server.config, tmp_path / "detector", name="live")
+    daqs.folder.mkdir()
+    try:
+        one = daqs.start()
+        page.goto("/daqs")
+        page.get_by_role("link", name=one.id[:8]).click()
+        expect(page.locator("#counts")).to_have_text("no file yet")
+        daqs.file(one, "good.h5")
+        daqs.file(one, HOSTILE, FileState.FAILED, reason=HOSTILE)
+        expect(page.locator("#counts")).to_have_text("1 catalogued, 1 failed; 1.0 kB taken")
+        page.get_by_role("button", name="Stop").click()
+        expect(page.get_by_role("status")).to_have_text("stopping")
+        assert daqs.store.get(one.id).state is DaqState.STOPPING
+        daqs.end(one)
+        expect(page.get_by_role("status")).to_have_text("done")
+        expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+    finally:
+        daqs.current.clear()
+        daqs.close()
