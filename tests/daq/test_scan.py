@@ -143,11 +143,11 @@ def test_what_cannot_be_read_is_told(source: Source) -> None:
         (source.path / "closed").chmod(0o755)
         (source.path / "listed").chmod(0o755)
     assert [each.name for each in found if isinstance(each, Seen)] == ["open/file"]
-    closed = Odd("closed", "cannot be read: Permission denied")
+    closed = Odd("closed", "cannot be read: Permission denied", unreadable=True)
     assert closed in found
     assert below == [closed]
-    assert Odd("listed", "cannot be read: Permission denied") in found or (
-        Odd("listed/file", "cannot be read: Permission denied") in found
+    assert Odd("listed", "cannot be read: Permission denied", unreadable=True) in found or (
+        Odd("listed/file", "cannot be read: Permission denied", unreadable=True) in found
     )
 
 
