@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 _AGAIN_S = 5.0
 _LONGEST_WAIT_S = 1.0
 _SHORTEST_WAIT_S = 0.1
-_PATIENCE_S = 60.0  # so long, or ten times what a file has to rest, files may go on changing after a stop
+_PATIENCE = 30  # times what a file has to rest: so long files may go on changing after a stop
+_CANCELLED = "the DAQ was cancelled"
+_GONE = (errno.ENOENT, errno.ENOTDIR)
 
 
 class Attendant:
@@ -42,6 +44,7 @@ class Attendant:
         self._state = daq.state
         self._give_up_at: float | None = None
         self._looked = False
+        self._told = ""
         self._closing = threading.Event()
         self._watcher: Watcher | None = None
         self._thread = threading.Thread(target=self._run, name=f"daq-{daq.id[:8]}")
@@ -69,11 +72,12 @@ class Attendant:
 
     def _run(self) -> None:
         """Begin anew after a fault; the database tells what was done."""
-        told = ""
         while not self._closing.is_set():
             try:
                 self._work_once()
             except OSError as error:
+                if error.errno in _GONE and self._gone_for_good():
+                    continue
                 reason = f"{error.filename or self._daq.source}: {error.strerror}"
             except (OddFileError, StorageError, ServiceError) as error:
                 reason = str(error)
@@ -82,20 +86,30 @@ class Attendant:
                 reason = f"a defect: {type(error).__name__}: {error}; see the agent's log"
             else:
                 return
-            if reason != told:
-                told = reason
+            if reason != self._told:
                 self._hinder(f"{reason}; it is tried again")
-            self._closing.wait(_AGAIN_S)
+            self._rest(_AGAIN_S)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait, but not when it was cancelled or is to end."""
+        deadline = time.monotonic() + seconds
+        while not self._closing.wait(_SHORTEST_WAIT_S) and time.monotonic() < deadline:
+            if self._state is DaqState.ABORTED:
+                return
 
     def _hinder(self, reason: str) -> None:
         log.warning("DAQ %s: %s", self._daq.id, reason)
         try:
             self._work.hinder(self._daq.id, reason)
+            self._told = reason
         except (StorageError, ServiceError) as error:
             log.warning("%s", error)
 
     def _work_once(self) -> None:
         """Until it is drained, or the process ends."""
+        if self._state is DaqState.ABORTED:  # its folder may be gone, and is not needed
+            self._give_up(FileState.SKIPPED, _CANCELLED)
+            return
         self._looked = False
         options = self._daq.options
         with Source(self._daq.source) as source:
@@ -116,11 +130,12 @@ class Attendant:
             )
             try:
                 self._work.hinder(self._daq.id, "")
+                self._told = ""
                 self._attend(intake, source, self._watcher)
             finally:
-                intake.abandon()
                 watcher, self._watcher = self._watcher, None
                 watcher.close()
+                self._abandon(intake)
 
     def _tell(self, text: str) -> None:
         log.warning("DAQ %s: %s", self._daq.id, text)
@@ -138,8 +153,9 @@ class Attendant:
             if not watching and self._is_over(intake):
                 break
         if self._state is DaqState.ABORTED:
-            self._abort(intake, watcher)
-        if not self._closing.is_set():
+            self._abandon(intake)
+            self._give_up(FileState.SKIPPED, _CANCELLED)
+        elif not self._closing.is_set():
             self._work.set_drained(self._daq.id)
 
     def _watch(self, intake: Intake, changed: set[str] | None) -> bool:
@@ -161,14 +177,31 @@ class Attendant:
         return intake.idle
 
     def _lose_patience(self, intake: Intake) -> None:
-        now = time.monotonic()
-        if self._give_up_at is None:
-            self._give_up_at = now + max(_PATIENCE_S, 10 * self._settings.settle_s)
-        elif now > self._give_up_at:
+        if self._has_no_patience():
             intake.give_up("was still being written when the DAQ was stopped")
 
-    def _abort(self, intake: Intake, watcher: Watcher) -> None:
+    def _has_no_patience(self) -> bool:
+        now = time.monotonic()
+        if self._give_up_at is None:
+            self._give_up_at = now + _PATIENCE * self._settings.settle_s
+        return now > self._give_up_at
+
+    def _gone_for_good(self) -> bool:
+        """Whether it was stopped, and its folder does not come back; what waits is lost then."""
+        if self._state is not DaqState.STOPPING or not self._has_no_patience():
+            return False
+        self._give_up(FileState.FAILED, "its folder was gone when the DAQ was stopped")
+        self._closing.set()
+        return True
+
+    def _give_up(self, state: FileState, reason: str) -> None:
+        """Whatever waits is not taken, and that was all."""
+        if not self._closing.is_set():
+            self._work.give_up(self._daq.id, state, reason)
+            self._work.set_drained(self._daq.id)
+
+    def _abandon(self, intake: Intake) -> None:
+        """Copy nothing more, and wait until what is being copied is given up, and known."""
         intake.abandon()
-        while intake.flying and not self._closing.is_set():
-            watcher.wait(_SHORTEST_WAIT_S)
-        self._work.give_up(self._daq.id, FileState.SKIPPED, "the DAQ was cancelled")
+        while intake.flying and not self._closing.wait(_SHORTEST_WAIT_S):
+            pass

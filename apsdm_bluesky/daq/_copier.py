@@ -15,7 +15,8 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from ._content import Rule
-from ._copy import Copied, Copier, IncompleteError, NotTakenError, StoppedError, TargetError, UnplaceableError
+from ._copy import Copied, Copier, IncompleteError, NotTakenError, StoppedError
+from ._part import TargetError, UnplaceableError
 from ._scan import Seen
 from ._source import OddFileError, Source
 from ._work import Last
@@ -143,7 +144,7 @@ class _Worker:
     def _at(self, place: Place) -> tuple[Source, Copier]:
         if self._source is None or self._copier is None or place != self._place:
             self._leave()
-            source = Source(place.source)
+            source = _opened(place.source)
             if source.root.place != place.pinned:
                 source.close()
                 raise NotTakenError("the folder was replaced by another one")
@@ -163,6 +164,14 @@ class _Worker:
         if self._source is not None:
             self._source.close()
         self._source, self._copier, self._place = None, None, None
+
+
+def _opened(path: Path) -> Source:
+    """The watched folder; that it cannot be opened says nothing about the files in it."""
+    try:
+        return Source(path)
+    except OSError as error:
+        raise TargetError(f"{path}: {error.strerror or error}") from error
 
 
 _EXPECTED: tuple[type[Exception], ...] = (

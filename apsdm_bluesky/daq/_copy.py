@@ -1,40 +1,20 @@
 """One file, from the watched folder to the experiment's: read once, hashed on the way, put there whole."""
 
-import errno
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import count
-from pathlib import Path, PurePosixPath
-from typing import ParamSpec, TypeVar
+from pathlib import Path
 
 from ._content import Rule, rule_for, why_not_whole
+from ._part import Part, of_target
 from ._scan import Seen
 from ._source import OddFileError, Source
 from ._work import Last
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 _CHUNK = 1 << 22
 _SMALL = 1 << 18
-_PART = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-# Faults of the target that are not about the file: the disk, the network, the whole folder.
-_ALL_HINDERED = frozenset(
-    {
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EROFS,
-        errno.EIO,
-        errno.ESTALE,
-        errno.ENOTCONN,
-        errno.ENODEV,
-        errno.EMFILE,
-        errno.ENFILE,
-    }
-)
+_LONGEST_NAME = 255
 
 
 class IncompleteError(Exception):
@@ -43,14 +23,6 @@ class IncompleteError(Exception):
 
 class NotTakenError(Exception):
     """The file was changed, shortened or moved while it was read; nothing of it was kept."""
-
-
-class UnplaceableError(Exception):
-    """The file cannot be put where it belongs; others can."""
-
-
-class TargetError(Exception):
-    """The experiment's folder cannot be written: no file can be taken for now."""
 
 
 class StoppedError(Exception):
@@ -108,12 +80,11 @@ class Copier:
         should_stop: Callable[[], bool],
     ) -> None:
         self._data = f"{data}/"
-        self._part = str(incoming / f"{name}.part")
+        self._part = Part(data, incoming / f"{name}.part")
         self._hashes = hashes
         self._rules = rules
         self._should_stop = should_stop
         self._buffer = memoryview(bytearray(_CHUNK))
-        self._folders: set[str] = set()
 
     def take(self, source: Source, seen: Seen, base: str, last: Last | None, *, forgive: bool) -> Copied:
         """Copy a file.
@@ -137,17 +108,22 @@ class Copier:
         fd = source.open(seen.name)
         try:
             info, remark = self._looked_at(fd, seen, forgive=forgive)
-            part = _of_target(os.open, self._part, _PART, 0o666)
+            part = self._part.open()
             try:
                 digest = self._copy(fd, info.st_size, part)
                 _check_unchanged(source, seen.name, fd, info)
-                _of_target(os.utime, part, ns=(info.st_mtime_ns, info.st_mtime_ns))
+                of_target(os.utime, part, ns=(info.st_mtime_ns, info.st_mtime_ns))
             finally:
                 os.close(part)
+            placed = self._part.put(base, last, info.st_size, digest)
+        except BaseException:
+            self._part.remove()  # on a disk that is full it would take what others need
+            raise
         finally:
             os.close(fd)
-        path, version, there = self._placed(base, last, info.st_size, digest)
-        return Copied(info.st_size, info.st_mtime_ns, digest, path, version, there, remark)
+        told = "; ".join(filter(None, (remark, placed.remark)))
+        path = placed.path.removeprefix(self._data)
+        return Copied(info.st_size, info.st_mtime_ns, digest, path, placed.version, placed.there, told)
 
     def take_in_place(
         self, source: Source, seen: Seen, base: str, last: Last | None, *, forgive: bool
@@ -185,7 +161,7 @@ class Copier:
             if got == 0:
                 raise NotTakenError(f"it shrank from {size} to {done} bytes while it was read")
             if part is not None:
-                _of_target(_write_all, part, buffer[:got])
+                of_target(_write_all, part, buffer[:got])
             if hasher is not None:
                 hasher.update(buffer[:got])
             done += got
@@ -195,56 +171,18 @@ class Copier:
             raise NotTakenError("it grew while it was read")
         return None if hasher is None else hasher.hexdigest()
 
-    def _placed(self, base: str, last: Last | None, size: int, digest: str | None) -> tuple[str, int, bool]:
-        """Path, version, and whether it was there: as the last version, or as the next one that is free."""
-        if last is not None and digest is not None and digest == last.sha256:
-            return last.path, last.version, True
-        path, version, there = _of_target(
-            self._place, base, 1 if last is None else last.version + 1, size, digest
-        )
-        return path.removeprefix(self._data), version, there
-
-    def _place(self, base: str, first: int, size: int, digest: str | None) -> tuple[str, int, bool]:
-        folder = base.rpartition("/")[0]
-        if folder not in self._folders:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            self._folders.add(folder)
-        for version in count(first):
-            path = versioned(base, version)
-            try:
-                os.link(self._part, path)
-                there = False
-            except FileExistsError:
-                if not self._is_same(path, size, digest):
-                    continue
-                there = True
-            os.unlink(self._part)  # noqa: PTH108 - a path object for each file costs as much as the call
-            return path, version, there
-        raise UnplaceableError(f"{base}: has no free name")  # `count` does not end
-
-    def _is_same(self, path: str, size: int, digest: str | None) -> bool:
-        """Whether a file holds what the part holds."""
-        info = Path(path).lstat()
-        if not stat.S_ISREG(info.st_mode) or info.st_size != size:
-            return False
-        with Path(path).open("rb") as one, Path(self._part).open("rb") as other:
-            if digest is not None:
-                return hashlib.file_digest(one, "sha256").hexdigest() == digest
-            return all(one.read(_CHUNK) == part for part in iter(lambda: other.read(_CHUNK), b""))
-
-
-def versioned(base: str, version: int) -> str:
-    """Where a version lies: `scan.h5`, then `scan.v2.h5`."""
-    if version == 1:
-        return base
-    path = PurePosixPath(base)
-    return str(path.with_name(f"{path.stem}.v{version}{path.suffix}"))
-
 
 def _check_unchanged(source: Source, name: str, fd: int, before: os.stat_result) -> None:
     after = os.fstat(fd)
-    if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+    if after.st_size != before.st_size:
         raise NotTakenError(f"it was changed while it was read ({before.st_size} to {after.st_size} bytes)")
+    _check_name(source, name, before)
+    # A copy that keeps times sets the time of modification back: that of change tells of it.
+    if (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns):
+        raise NotTakenError("it was changed while it was read")
+
+
+def _check_name(source: Source, name: str, before: os.stat_result) -> None:
     try:
         there = source.stat(name)
     except (OSError, OddFileError):
@@ -256,12 +194,3 @@ def _check_unchanged(source: Source, name: str, fd: int, before: os.stat_result)
 def _write_all(fd: int, data: memoryview) -> None:
     while data:
         data = data[os.write(fd, data) :]
-
-
-def _of_target(do: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
-    """Do something where files go: what goes wrong there is not the file's fault."""
-    try:
-        return do(*args, **more)
-    except OSError as error:
-        kind = TargetError if error.errno in _ALL_HINDERED else UnplaceableError
-        raise kind(f"{error.filename or 'the experiment'}: {error.strerror or error}") from error

@@ -112,7 +112,7 @@ class NewDaq:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How many files stand where, and their bytes."""
+    """How many files stand where, and the bytes of those that were taken. Each version counts."""
 
     waiting: int = 0
     stored: int = 0

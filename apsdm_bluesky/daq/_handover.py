@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from apsdm_bluesky.errors import ServiceError, StorageError
+
 from ._batches import Batch, BatchStore
 from ._daq import Counts, Daq, DaqFile, DaqState
 from ._documents import run_documents
@@ -60,6 +62,7 @@ class Handover:
         self._wait_s = wait_s
         self._put_run = put_run
         self._start_job = start_job
+        self._told: set[str] = set()  # runs that cannot be handed on
 
     def look(self) -> None:
         """Hand on what is due, and end what is over.
@@ -72,10 +75,23 @@ class Handover:
         self._work.stop_due()
         self._batches.gather(before=time.time() - self._wait_s, most=_MOST)
         for batch in self._batches.unsettled():
-            self._hand_on(batch)
+            self._try(batch)
         for daq in self._work.drained():
             if self._batches.rest(daq.id) == 0:
                 self._end(daq)
+
+    def _try(self, batch: Batch) -> None:
+        """One that cannot be handed on does not hold up the others; it is tried again."""
+        try:
+            self._hand_on(batch)
+        except (StorageError, ServiceError):
+            raise
+        except Exception as error:
+            if batch.run not in self._told:
+                self._told.add(batch.run)
+                log.exception("run %s of %s %s", batch.run, batch.daq.kind, batch.daq.id)
+                told = f"{len(batch.files)} files cannot be catalogued and archived: {error}"
+                self._work.tell(batch.daq.id, [("", told)])
 
     def _hand_on(self, batch: Batch) -> None:
         options = batch.daq.options

@@ -1,13 +1,16 @@
 """One DAQ or upload at work: what is new in its folder, what is whole, and what came of it."""
 
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ._copier import Order, Place
+from ._copy import Copied
 from ._daq import Daq, FileState
-from ._outcomes import Settled, settle
+from ._outcomes import Settled, is_stale, settle
 from ._pool import CopyPool, Outcome
 from ._scan import Odd, Seen, scan
 from ._settings import Settings
@@ -17,8 +20,10 @@ from ._wants import Wants
 from ._work import Change, Known, Last, WorkStore
 
 _TAKEN = (FileState.STORED, FileState.CATALOGUED)
-_RETRY_S = 60.0  # a file that could not be taken is tried again so often
+_RETRY = 30  # a file that could not be taken is tried again after so many times what one has to rest
+_CLOCK_TICK_S = 0.01  # the times in a file system go in steps
 _TARGET_RETRY_S = 5.0
+_AGAIN_S = 0.1
 _AT_ONCE = 1000
 
 
@@ -48,7 +53,9 @@ class Intake:
         self._settling = settling
         self.source = source
         self.target = daq.root
-        self._data = daq.root / "data"
+        # What stays where it is is known by its real path, as links to the experiment may change.
+        real = options.skip_transfer
+        self._data = Path(os.path.realpath(daq.root / "data")) if real else daq.root / "data"
         self.place = Place(
             source=daq.source,
             pinned=source.root.place,
@@ -68,7 +75,10 @@ class Intake:
         }
         self._flying: set[str] = set()
         self._retry: dict[str, float] = {}
+        self._why: dict[str, str] = {}  # what is not whole of those that wait, as the database has it
+        self._disturbed: set[str] = set()
         self._hindered = ""
+        self._find_others()
 
     @property
     def idle(self) -> bool:
@@ -91,9 +101,11 @@ class Intake:
             The folder cannot be read.
         """
         fresh: list[Seen] = []
+        failed = self._failed() if folders is None else set()
         for found in self._found(folders):
+            failed.discard(found.name)
             if isinstance(found, Odd):
-                self._skip(found)
+                self._pass_over(found)
             elif self._is_new(found):
                 fresh.append(found)
             if len(fresh) == _AT_ONCE:
@@ -101,6 +113,8 @@ class Intake:
                 self.offer()  # the first ones are copied while the last are looked for
                 fresh = []
         self._enter(fresh)
+        for name in failed:
+            self._forget_folder(name)
 
     def offer(self) -> None:
         """Have taken what is whole by now."""
@@ -120,7 +134,8 @@ class Intake:
         """Those that are not whole are not taken; what is hindered by the target goes on waiting."""
         with self._lock:
             waiting = [] if self._hindered else list(self._waiting)
-        self._end([(name, FileState.FAILED, reason) for name in waiting])
+        why = {name: f"{reason}: {self._why[name]}" for name in waiting if name in self._why}
+        self._end([(name, FileState.FAILED, why.get(name, reason)) for name in waiting])
 
     def abandon(self) -> None:
         """Copy nothing more; what is being copied is given up within moments: see `flying`."""
@@ -130,13 +145,52 @@ class Intake:
 
     def keep(self, outcomes: Sequence[Outcome]) -> None:
         """Keep what came of some files, which are on the disk."""
-        settled = settle(outcomes, self._known, self._work.holder)
-        self._work.apply(self._daq.id, settled.changes)
-        self._work.tell(self._daq.id, settled.notices)
+        settled = settle(outcomes, self._known, self._held)
+        disturbed = [each for each in settled.disturbed if each[0] not in self._disturbed]
+        self._work.apply(self._daq.id, settled.changes, [*settled.notices, *disturbed])
+        self._disturbed.update(name for name, _ in disturbed)
+        self._explain(settled.incomplete)
         if settled.hindered != self._hindered:
             self._work.hinder(self._daq.id, settled.hindered)
             self._hindered = settled.hindered
         self._learn(settled)
+
+    def _held(self, order: Order, copied: Copied) -> Last | None:
+        """What the database knows of a file that lies there already."""
+        place = f"{self.place.data}/{copied.path}"
+        if not copied.was_there and place not in self._pool.claimed:
+            return None
+        held = self._work.holder(order.base, copied.path)
+        if held is None:
+            self._pool.claimed.add(place)
+        return held
+
+    def _explain(self, incomplete: Sequence[tuple[str, str]]) -> None:
+        new = [(name, why) for name, why in incomplete if self._why.get(name) != why]
+        self._work.explain(self._daq.id, new)
+        self._why.update(new)
+
+    def _find_others(self) -> None:
+        """Versions of other DAQs, for files that have waited since before this process began."""
+        bases = {name: self._base_of(name) for name in self._waiting if self._known[name].last is None}
+        others = self._work.taken(list(bases.values()))
+        for name, base in bases.items():
+            if base in others:
+                self._known[name] = replace(self._known[name], last=others[base])
+
+    def _failed(self) -> set[str]:
+        with self._lock:
+            return {name for name, known in self._known.items() if known.state is FileState.FAILED}
+
+    def _forget_folder(self, name: str) -> None:
+        """A folder that could not be read and now can: what is in it counts, and it itself does not."""
+        try:
+            self.source.folder(name)
+        except (OSError, OddFileError):
+            return
+        self._work.forget(self._daq.id, name)
+        with self._lock:
+            del self._known[name]
 
     def _found(self, folders: Iterable[str] | None) -> Iterator[Seen | Odd]:
         if folders is None:
@@ -149,7 +203,7 @@ class Intake:
         with self._lock:
             known, flying = self._known.get(seen.name), seen.name in self._flying
         if known is None:
-            return self._daq.options.existing or seen.ctime_ns >= self._daq.created * 1e9
+            return self._daq.options.existing or seen.ctime_ns / 1e9 >= self._daq.created - _CLOCK_TICK_S
         if flying or known.state is FileState.WAITING:
             return False  # looked at when it is due
         if known.state is FileState.FAILED and self._retry.get(seen.name, 0.0) > time.monotonic():
@@ -187,7 +241,7 @@ class Intake:
     def _change(self, seen: Seen, other: Last | None) -> Change:
         known = self._known.get(seen.name)
         last = known.last if known is not None else other
-        if known is None and last is not None and (last.size, last.mtime_ns) == (seen.size, seen.mtime_ns):
+        if known is None and last is not None and self._is_last(seen, last):
             return Change(
                 name=seen.name,
                 state=FileState.CATALOGUED,
@@ -204,6 +258,15 @@ class Intake:
             name=seen.name, state=FileState.WAITING, size=seen.size, mtime_ns=seen.mtime_ns, version=version
         )
 
+    def _is_last(self, seen: Seen, last: Last) -> bool:
+        """Whether a file is what was taken last, as its times tell, and that is still there."""
+        if (last.size, last.mtime_ns) != (seen.size, seen.mtime_ns):
+            return False
+        try:
+            return (self.place.data / last.path).lstat().st_size == last.size
+        except OSError:
+            return False
+
     def _offer(self, name: str, seen: Seen | None, now: float) -> bool:
         """Have it taken if nobody changes it any more; False where it is gone."""
         try:
@@ -214,7 +277,7 @@ class Intake:
             self._end([(name, FileState.SKIPPED, error.reason)])
             return True
         except OSError as error:
-            self._end([(name, FileState.FAILED, f"cannot be read: {error.strerror or error}")])
+            self._refuse(name, error, now)
             return True
         verdict = self._settling.judge(seen, now=now, clock=time.time())
         with self._lock:
@@ -227,19 +290,27 @@ class Intake:
         self._pool.put(self, Order(seen, self._base_of(name), last, verdict.forgive))
         return True
 
+    def _refuse(self, name: str, error: OSError, now: float) -> None:
+        if is_stale(error):
+            with self._lock:
+                self._waiting[name] = now + self._settling.settle_s, None
+        else:
+            self._end([(name, FileState.FAILED, f"cannot be read: {error.strerror or error}")])
+
     def _looked_at(self, name: str) -> Seen:
         info = self.source.stat(name)
         return Seen(name, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
 
-    def _skip(self, odd: Odd) -> None:
-        known = self._known.get(odd.name)
-        if known is not None and known.state is FileState.SKIPPED:
+    def _pass_over(self, odd: Odd) -> None:
+        with self._lock:
+            known = self._known.get(odd.name)
+        if known is not None:
             return
-        change = Change(name=odd.name, state=FileState.SKIPPED, size=0, mtime_ns=0, reason=odd.reason)
-        if known is None:
-            self._work.add(self._daq.id, [change], {odd.name: self._base_of(odd.name)})
-            with self._lock:
-                self._known[odd.name] = _known(change, None)
+        state = FileState.FAILED if odd.unreadable else FileState.SKIPPED
+        change = Change(name=odd.name, state=state, size=0, mtime_ns=0, reason=odd.reason)
+        self._work.add(self._daq.id, [change], {odd.name: self._base_of(odd.name)})
+        with self._lock:
+            self._known[odd.name] = _known(change, None)
 
     def _end(self, ended: Sequence[tuple[str, FileState, str]]) -> None:
         """Files that waited and are not taken."""
@@ -259,11 +330,13 @@ class Intake:
                 self._flying.discard(change.name)
                 self._waiting.pop(change.name, None)
                 self._settling.forget(change.name)
+                self._why.pop(change.name, None)
+                self._disturbed.discard(change.name)
                 if change.state is FileState.FAILED:
-                    self._retry[change.name] = now + _RETRY_S
+                    self._retry[change.name] = now + _RETRY * self._settling.settle_s
             for name in settled.again:
                 self._flying.discard(name)
-                self._waiting[name] = now + (_TARGET_RETRY_S if settled.hindered else 0.0), None
+                self._waiting[name] = now + (_TARGET_RETRY_S if settled.hindered else _AGAIN_S), None
             for name, _ in settled.incomplete:
                 self._flying.discard(name)
                 self._waiting[name] = now + self._settling.settle_s, None

@@ -1,10 +1,13 @@
 """What becomes of files when they were copied, or were not. Nothing here does I/O."""
 
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ._copy import Copied, IncompleteError, NotTakenError, StoppedError, TargetError
+from ._copier import Order
+from ._copy import Copied, IncompleteError, NotTakenError, StoppedError
 from ._daq import FileState
+from ._part import TargetError
 from ._pool import Outcome
 from ._source import OddFileError
 from ._work import Change, Known, Last
@@ -18,6 +21,8 @@ class Settled:
     ----------
     again
         Names that wait again.
+    disturbed
+        Those of them that were changed, shortened or moved while they were read, and what happened.
     incomplete
         Names whose content is not whole yet, and why not.
     hindered
@@ -27,6 +32,7 @@ class Settled:
     changes: list[Change] = field(default_factory=list)
     notices: list[tuple[str, str]] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
+    disturbed: list[tuple[str, str]] = field(default_factory=list)
     incomplete: list[tuple[str, str]] = field(default_factory=list)
     hindered: str = ""
 
@@ -34,33 +40,27 @@ class Settled:
 def settle(
     outcomes: Sequence[Outcome],
     known: Mapping[str, Known],
-    holder: Callable[[str, str], Last | None],
+    held: Callable[[Order, Copied], Last | None],
 ) -> Settled:
     """What becomes of each file.
 
     Parameters
     ----------
-    holder
-        By where the first version and this one lie: what the database knows of it.
+    held
+        What the database knows of a file that lies where this one was put, and holds the same.
     """
     settled = Settled()
     for outcome in outcomes:
         name, result = outcome.order.seen.name, outcome.answer
         if isinstance(result, Copied):
-            _taken(settled, outcome, result, holder)
+            _taken(settled, outcome.order, result, held(outcome.order, result))
         else:
             _not_taken(settled, name, result, known[name])
     return settled
 
 
-def _taken(
-    settled: Settled,
-    outcome: Outcome,
-    result: Copied,
-    holder: Callable[[str, str], Last | None],
-) -> None:
-    name, last = outcome.order.seen.name, outcome.order.last
-    held = holder(outcome.order.base, result.path) if result.was_there else None
+def _taken(settled: Settled, order: Order, result: Copied, held: Last | None) -> None:
+    name, last = order.seen.name, order.last
     touched = held is not None and last is not None and last.own and last.path == result.path
     if result.remark:
         settled.notices.append((name, result.remark))
@@ -89,14 +89,19 @@ def _not_taken(settled: Settled, name: str, error: Exception, known: Known) -> N
         settled.hindered = f"{error}; it goes on by itself when that is mended"
         settled.again.append(name)
     elif isinstance(error, NotTakenError):
-        settled.notices.append((name, f"{error}; it is taken when it does not change any more"))
+        settled.disturbed.append((name, f"{error}; it is taken when it does not change any more"))
         settled.again.append(name)
     elif isinstance(error, IncompleteError):
         settled.incomplete.append((name, str(error)))
-    elif isinstance(error, StoppedError):
+    elif isinstance(error, StoppedError) or is_stale(error):
         settled.again.append(name)
     else:
         settled.changes.append(_ended(name, error, known))
+
+
+def is_stale(error: Exception) -> bool:
+    """Whether a network file system has lost what was open: its name may lead to it again, or to another."""
+    return isinstance(error, OSError) and error.errno == errno.ESTALE
 
 
 def _ended(name: str, error: Exception, known: Known) -> Change:

@@ -57,8 +57,18 @@ class Outcome:
     answer: Answer
 
 
+class DefectError(Exception):
+    """What came of a file cannot be kept: the fault is ours."""
+
+
 class CopyPool:
     """Copies files for all DAQs.
+
+    Attributes
+    ----------
+    claimed
+        Places, absolute, of files that were there already and that nobody knew of: a DAQ may just have put
+        them there, and be told of it later. Of the thread that keeps.
 
     Parameters
     ----------
@@ -72,6 +82,7 @@ class CopyPool:
         self._tasks: Turns[Task] = Turns()
         self._outcomes: queue.SimpleQueue[tuple[Owner, Outcome]] = queue.SimpleQueue()
         self._told = told
+        self.claimed: set[str] = set()
         self._at: dict[CopyProcess, Owner] = {}
         self._lock = threading.Lock()
         for process in processes:
@@ -102,6 +113,9 @@ class CopyPool:
             except (EOFError, OSError) as error:
                 log.error("a process that copies is gone (%s): all begin anew", error or "killed")  # noqa: TRY400
                 os._exit(1)  # the agent starts us again, and the database tells what was done
+            except Exception:  # a defect of ours: without this thread nobody would serve the process
+                log.exception("all begin anew")
+                os._exit(1)
             with self._lock:
                 del self._at[process]
             for task, answer in zip(tasks, answers, strict=True):
@@ -136,6 +150,12 @@ class CopyPool:
             except (StorageError, ServiceError, OSError) as error:
                 self._told(str(error))
                 time.sleep(_RETRY_S)
+            except Exception as error:  # a defect of ours
+                log.exception("what came of %d files cannot be kept", len(outcomes))
+                if any(isinstance(outcome.answer, DefectError) for outcome in outcomes):
+                    os._exit(1)  # not even that can be kept: the agent starts us again
+                defect = DefectError(f"a defect: {type(error).__name__}: {error}")
+                outcomes = [Outcome(outcome.order, defect) for outcome in outcomes]
             else:
                 return
 

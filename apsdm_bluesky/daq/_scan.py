@@ -48,10 +48,13 @@ class Odd:
         Its path in the watched folder; bytes and characters that cannot be shown are escaped.
     reason
         Why, for a person.
+    unreadable
+        It would be taken if it could be read.
     """
 
     name: str
     reason: str
+    unreadable: bool = False
 
 
 def scan(source: Source, wants: Wants, folder: str = "", recursive: bool = True) -> Iterator[Seen | Odd]:
@@ -151,7 +154,7 @@ def _seen(entry: os.DirEntry[str], folder: Folder, name: str) -> Seen | Odd | No
     except FileNotFoundError:
         return None
     except OSError as error:
-        return Odd(name, _unreadable(error))
+        return Odd(name, _unreadable(error), unreadable=True)
     if stat.S_ISREG(info.st_mode):
         return Seen(name, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
     if stat.S_ISLNK(info.st_mode):
@@ -191,7 +194,7 @@ def _refused(name: str, error: OSError | OddFileError) -> Iterator[Odd]:
     if isinstance(error, OddFileError):
         yield Odd(error.name, error.reason)
     elif not isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        yield Odd(name, _unreadable(error))
+        yield Odd(name, _unreadable(error), unreadable=True)
 
 
 def _reopened(folder: Folder) -> Folder:

@@ -125,6 +125,7 @@ class DaqStore:
         states: "Sequence[FileState]" = (),
         after: str | None = None,
         limit: int | None = None,
+        versions: bool = False,
     ) -> "Sequence[DaqFile]":
         """Its files, the latest version of each, ordered by name.
 
@@ -132,12 +133,13 @@ class DaqStore:
         ----------
         after
             Only names that come after it: a listing in pages.
+        versions
+            Earlier versions as well, as `Counts` counts them, before later ones.
         """
-        newer = files.alias()
-        superseded = sa.exists().where(
-            newer.c.daq == files.c.daq, newer.c.name == files.c.name, newer.c.version > files.c.version
-        )
-        query = sa.select(files).where(files.c.daq == uid, ~superseded).order_by(files.c.name).limit(limit)
+        query = sa.select(files).where(files.c.daq == uid).order_by(files.c.name, files.c.version)
+        query = query.limit(limit)
+        if not versions:
+            query = query.where(~_superseded())
         if states:
             query = query.where(files.c.state.in_(states))
         if after is not None:
@@ -178,6 +180,14 @@ def open_daqs(config: "BeamlineConfig") -> DaqStore:
     """The DAQs of a beamline; raises as `Database`."""
     folders = config.folders
     return DaqStore(folders.daq, config.daq.database, sources=config.daq.sources, home=folders.root)
+
+
+def _superseded() -> sa.Exists:
+    """Whether there is a later version."""
+    newer = files.alias()
+    return sa.exists().where(
+        newer.c.daq == files.c.daq, newer.c.name == files.c.name, newer.c.version > files.c.version
+    )
 
 
 def _notice(connection: sa.Connection, uid: str, text: str) -> None:

@@ -97,10 +97,12 @@ class WorkStore:
 
     def stop_due(self) -> None:
         """Stop those whose time is over."""
-        due = (daqs.c.state == DaqState.RUNNING, daqs.c.stop_at <= time.time())
-        with self._database.begin() as connection:
-            change = sa.update(daqs).where(*due, daqs.c.db_station == self._database.station)
-            connection.execute(change.values(state=DaqState.STOPPING, reason="its time is over"))
+        running = daqs.c.state == DaqState.RUNNING
+        for daq in self._list(running, daqs.c.stop_at <= time.time()):
+            stopping = sa.update(daqs).where(daqs.c.id == daq.id, running).values(state=DaqState.STOPPING)
+            with self._database.begin() as connection:
+                if connection.execute(stopping).rowcount:
+                    _tell(connection, daq.id, [("", "stopped: its time is over")])
 
     def end(self, daq: str, state: DaqState, reason: str, counts: Counts) -> None:
         """It has ended."""
@@ -165,8 +167,29 @@ class WorkStore:
                     change.where(files.c.state.in_(ended)).values(state=FileState.WAITING, reason="")
                 )
 
-    def apply(self, daq: str, changes: Sequence[Change]) -> None:
-        """Bring files that wait to where they stand now."""
+    def forget(self, daq: str, name: str) -> None:
+        """It was no file."""
+        row = (files.c.daq == daq, files.c.name == name, files.c.path.is_(None))
+        with self._database.begin() as connection:
+            connection.execute(sa.delete(files).where(*row))
+
+    def explain(self, daq: str, why: Sequence[tuple[str, str]]) -> None:
+        """Why files wait, each a name and a reason."""
+        waiting = (
+            files.c.daq == daq,
+            files.c.name == sa.bindparam("b_name"),
+            files.c.state == FileState.WAITING,
+        )
+        rows = [{"b_name": name, "reason": reason} for name, reason in why]
+        if rows:
+            change = sa.update(files).where(*waiting).values(reason=sa.bindparam("reason"))
+            with self._database.begin() as connection:
+                connection.execute(change, rows)
+
+    def apply(self, daq: str, changes: Sequence[Change], told: Sequence[tuple[str, str]] = ()) -> None:
+        """Bring files that wait to where they stand now; `told` as in `tell`."""
+        if not changes and not told:
+            return
         waiting = (
             files.c.daq == daq,
             files.c.name == sa.bindparam("b_name"),
@@ -182,6 +205,7 @@ class WorkStore:
                 connection.execute(sa.delete(files).where(*waiting), {"b_name": change.name})
                 same = (files.c.daq == daq, files.c.name == change.name, files.c.path == change.path)
                 connection.execute(sa.update(files).where(*same).values(mtime_ns=change.mtime_ns))
+            _tell(connection, daq, told)
 
     def give_up(self, daq: str, state: FileState, reason: str) -> None:
         """Whatever waits is not taken."""
@@ -193,17 +217,21 @@ class WorkStore:
 
     def tell(self, daq: str, told: Iterable[tuple[str, str]]) -> None:
         """Keep notices, each a name and a text."""
-        now = time.time()
-        rows = [{"daq": daq, "time": now, "name": name, "text": text} for name, text in told]
-        if rows:
-            with self._database.begin() as connection:
-                connection.execute(sa.insert(notices), rows)
+        with self._database.begin() as connection:
+            _tell(connection, daq, told)
 
     def _list(self, *conditions: sa.ColumnElement[bool]) -> Sequence[Daq]:
         mine = daqs.c.db_station == self._database.station
         query = sa.select(daqs).where(mine, *conditions).order_by(daqs.c.created, daqs.c.id)
         with self._database.read() as connection:
             return [daq_of(row) for row in connection.execute(query)]
+
+
+def _tell(connection: sa.Connection, daq: str, told: Iterable[tuple[str, str]]) -> None:
+    now = time.time()
+    rows = [{"daq": daq, "time": now, "name": name, "text": text} for name, text in told]
+    if rows:
+        connection.execute(sa.insert(notices), rows)
 
 
 def _row(change: Change) -> dict[str, object]:

@@ -11,8 +11,8 @@ from apsdm_bluesky.spool._file_series import SeriesName, SeriesWriter, series_of
 from apsdm_bluesky.spool._files_writer import FilesWriter
 from apsdm_bluesky.spool._runfile import RunFile
 
-_SLICE = 64  # files before other runs have their turn
-_IMAGES = 256  # of a series, which take one request together
+_SLICE = 16  # files before other runs have their turn
+_IMAGES = 128  # of a series, which take one request together
 
 T = TypeVar("T")
 
@@ -53,12 +53,12 @@ class FilesTransfer:
 
     def _register(self) -> Iterator[None]:
         try:
-            files = list(stored_files(self.run))
+            files = {file.uri: file for file in stored_files(self.run)}.values()
         except FormatError as error:
             raise RefusedError(str(error)) from error
         start = self.run.start
         labels = {key: start.get(key) for key in ("experiment", "station", "beamline")}
-        writer = FilesWriter(self._catalogue.nodes(), str(start.get("experiment")), labels)
+        writer = FilesWriter(self._catalogue.nodes(), self.run.uid, str(start.get("experiment")), labels)
         singles, series = _sorted(files)
         for part in _slices(singles, _SLICE):
             writer.register(writer.look_into(part))

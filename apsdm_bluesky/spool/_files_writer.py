@@ -16,7 +16,7 @@ from apsdm_bluesky.spool._file_nodes import Described, StoredFile, described
 from apsdm_bluesky.spool._nodes import Nodes, Parts
 
 ROOT = "files"
-_AT_ONCE = 4
+_AT_ONCE = 2  # with more of them Tiled 0.2.20 now and then finds its SQLite database locked
 _UNFIT = re.compile(r"[%?#\\\x00-\x1f\x7f-\x9f]")
 _DIGITS = 8
 
@@ -28,15 +28,19 @@ class FilesWriter:
 
     Parameters
     ----------
+    run
+        The run's uid.
     labels
         Metadata of the experiment's container.
     """
 
-    def __init__(self, nodes: Nodes, experiment: str, labels: Mapping[str, Any]) -> None:
+    def __init__(self, nodes: Nodes, run: str, experiment: str, labels: Mapping[str, Any]) -> None:
         self.nodes = nodes
+        self._run = run
         self._experiment = experiment
         self._labels = labels
         self._folders: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._done: dict[tuple[str, ...], Mapping[str, Any]] = {}  # nodes of the run, from an earlier attempt
 
     def register(self, files: Sequence[Described]) -> None:
         """Make each file's node, several at a time; what is there already is left."""
@@ -69,22 +73,31 @@ class FilesWriter:
         if not names:
             self.nodes.create((ROOT,), "container", {})
             top = (ROOT, fit_key(self._experiment))
-            self.nodes.create(top, "container", self._labels)
+            if not self.nodes.create(top, "container", self._labels):
+                self._look_for_done(top)
             return top
         parent = self._folder(names[:-1])
         for key in keys(names[-1], "/".join(names)):
             place = (*parent, key)
-            if self.nodes.create(place, "container", {}) or is_folder(self.nodes.get(place)):
+            if self.nodes.create(place, "container", {}):
+                return place
+            if is_folder(self.nodes.get(place)):
+                self._look_for_done(place)
                 return place
         raise FailedError(f"{'/'.join(names)}: no name is free for this folder")
+
+    def _look_for_done(self, folder: tuple[str, ...]) -> None:
+        for key, attributes in self.nodes.search(folder, "run", self._run):
+            self._done[*folder, key] = attributes
 
     def _register(self, file: Described) -> None:
         folder = self.folder(file.file)
         for key in keys(PurePosixPath(file.file.name).name, file.file.uri):
             place = (*folder, key)
-            if self._create(place, file):
+            found = self._done.get(place)
+            if found is None and self._create(place, file):
                 return
-            found = self.nodes.get(place)
+            found = found or self.nodes.get(place)
             if found is None:
                 raise FailedError(f"{'/'.join(place)}: was removed just now")
             if file.file.uri in uris(found):

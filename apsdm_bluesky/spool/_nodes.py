@@ -1,7 +1,7 @@
 """Nodes of the catalogue by their paths, over one HTTP client. Any thread may use it."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import quote
@@ -69,19 +69,27 @@ class Nodes:
             attributes: dict[str, Any] = handle_error(answer).json()["data"]["attributes"]
         return attributes
 
-    def search(self, parts: Parts, key: str, value: str) -> list[tuple[str, dict[str, Any]]]:
-        """The nodes in a container whose metadata have that value, at most 300: names and attributes."""
+    def search(self, parts: Parts, key: str, value: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The nodes in a container whose metadata have that value: names and attributes, page by page."""
         params = {
             "filter[eq][condition][key]": key,
             "filter[eq][condition][value]": json.dumps(value),
             "include_data_sources": "true",
             "page[limit]": str(_PAGE),
         }
-        with self._told():
-            answer = handle_error(
-                self._http.get(self._address("search", parts), params=params, headers=_JSON)
-            )
-            return [(item["id"], item["attributes"]) for item in answer.json()["data"]]
+        found: list[Any] = [None] * _PAGE
+        first = 0
+        while len(found) == _PAGE:
+            with self._told():
+                answer = self._http.get(
+                    self._address("search", parts),
+                    params={**params, "page[offset]": str(first)},
+                    headers=_JSON,
+                )
+                found = handle_error(answer).json()["data"]
+            first += _PAGE
+            for item in found:
+                yield item["id"], item["attributes"]
 
     def delete(self, parts: Parts) -> None:
         """Remove a node that holds no data of its own; its files stay."""

@@ -17,13 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from apsdm_bluesky.daq._content import CHANGED, Rule, rule_for, why_incomplete
+from apsdm_bluesky.daq._content import Rule, rule_for, why_not_whole
 from apsdm_bluesky.daq._content_hdf5 import why_not_hdf5
 from apsdm_bluesky.daq._content_reader import ContentReader, ShortError, SpentError
 from apsdm_bluesky.daq._content_tiff import why_not_tiff
-from apsdm_bluesky.daq._scan import Seen, scan
-from apsdm_bluesky.daq._source import OddFileError, Source
-from apsdm_bluesky.daq._wants import Wants
+from apsdm_bluesky.daq._source import Source
 from tests.children import end_with_parent
 from tests.daq.trees import write
 
@@ -69,14 +67,10 @@ def writer(tmp_path: Path, libver: str) -> Iterator[Writer]:
         yield writer
 
 
-def seen(source: Source, name: str) -> Seen:
-    (found,) = [each for each in scan(source, Wants()) if each.name == name]
-    assert isinstance(found, Seen)
-    return found
-
-
 def why(source: Source, name: str, rule: Rule) -> str | None:
-    return why_incomplete(source, seen(source, name), rule)
+    """As the copier asks: of the file that it has open, by its size then."""
+    with os.fdopen(source.open(name), "rb") as file:
+        return why_not_whole(file.fileno(), os.fstat(file.fileno()).st_size, rule)
 
 
 @pytest.mark.parametrize("libver", LIBVERS)
@@ -232,17 +226,14 @@ def test_without_a_rule_anything_is_whole(source: Source) -> None:
     assert why(source, "x.h5", "settled") is None
 
 
-def test_what_was_changed_since_it_was_seen_is_not_whole(source: Source) -> None:
-    path = write(source.path / "x.txt", b"12345")
-    before = seen(source, "x.txt")
-    path.write_bytes(b"123456")
-    assert why_incomplete(source, before, "settled") == CHANGED
-    path.unlink()
-    with pytest.raises(FileNotFoundError):
-        why_incomplete(source, before, "settled")
-    path.symlink_to("/etc/passwd")
-    with pytest.raises(OddFileError, match="a link to /etc/passwd"):
-        why_incomplete(source, before, "settled")
+def test_what_was_cut_since_it_was_opened_is_not_whole(source: Source) -> None:
+    path = source.path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file["data"] = np.arange(1000)
+    size = path.stat().st_size
+    with path.open("rb+") as file:
+        file.truncate(4)
+        assert why_not_whole(file.fileno(), size, "hdf5") == "it was cut while it was looked at"
 
 
 @pytest.mark.parametrize(

@@ -60,14 +60,18 @@ def tiff(image):
     return content.getvalue()
 
 
-def everything(node, place=()):
-    """Each node below by its path: metadata, structure and files."""
+def everything(folder):
+    """Each node below by its path: metadata, files, data sources."""
+    return below(folder.include_data_sources(), ())
+
+
+def below(folder, place):
     found = {}
-    for key, child in node.items():
+    for key, child in folder.items():
         if child.structure_family == "container" and "path" not in child.metadata:
-            found |= everything(child, (*place, key))
+            found |= below(child, (*place, key))
         else:
-            sources = child.include_data_sources().data_sources()
+            sources = child.data_sources()
             assets = [
                 (asset.data_uri, asset.num, asset.size) for source in sources for asset in source.assets
             ]
@@ -129,7 +133,7 @@ def test_what_was_a_file_becomes_a_folder_and_back(tiled_server, files, root):
 def samples(files):
     image = np.arange(12, dtype="u2").reshape(3, 4)
     written = [files.write(f"a/s_{n}.tif", tiff(image + n)) for n in range(5)]
-    written += [files.write(f"a/b/{n}.dat", bytes(n)) for n in range(70)]
+    written += [files.write(f"a/b/{n}.dat", bytes(n)) for n in range(8)]
     return [*written, files.write("lone_1.tif", tiff(image)), files.write("bad.h5", b"bad")]
 
 
@@ -137,7 +141,7 @@ def test_twice_delivered_is_once(tiled_server, files, root):
     documents = files.run(*samples(files))
     with delivered(tiled_server, documents):
         before = everything(root["files"][files.name])
-    assert len(before) == 73
+    assert len(before) == 11
     with delivered(tiled_server, documents):
         assert everything(root["files"][files.name]) == before
 
@@ -190,7 +194,7 @@ def test_lost_answers_do_no_harm(tiled_server, files, root, cut, times):
     finally:
         proxy.close()
     before = everything(root["files"][files.name])
-    assert len(before) == 73
+    assert len(before) == 11
     assert root["files"][files.name]["a"]["s_*.tif"].metadata["files"] == 5
     with delivered(tiled_server, documents):
         assert everything(root["files"][files.name]) == before
@@ -240,7 +244,7 @@ def test_killed_between_it_is_brought_to_its_end(tiled_server, files, root, step
 
 def test_many_files_hold_up_no_other_run(tiled_server, files, tmp_path):
     """The other run is delivered while the files still are."""
-    many = [files.write(f"{n}.dat", b"x") for n in range(1000)]
+    many = [files.write(f"{n}.dat", b"x") for n in range(300)]
     session = Spool(tmp_path).open_session()
     session.put_run(files.run(*many))
     other = counting_run(3)
@@ -254,8 +258,7 @@ def test_many_files_hold_up_no_other_run(tiled_server, files, tmp_path):
         big, small = (runs.pop(uid_of(other)), *runs.values())[::-1]
         wait_for(lambda: small.delivered, 60, "the other run delivered")
         assert not big.delivered
-        assert delivery.wait_idle(120)
-        delivery.close(1)
+        delivery.close(0)
 
 
 def test_a_run_of_nothing_and_a_missing_file(tiled_server, files, root):

@@ -260,7 +260,7 @@ def test_many_files_leave_no_descriptor_open(source: Source) -> None:
 
 def test_imports_are_light() -> None:
     """The process that watches reads no arrays; inotify is there only where it is used."""
-    modules = ("", "._scan", "._watch", "._complete")
+    modules = ("", "._scan", "._watch", "._porter")
     script = f"import sys, {', '.join('apsdm_bluesky.daq' + each for each in modules)}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     heavy = {"numpy", "h5py", "numba", "bluesky", "tiled", "inotify_simple"}

@@ -7,8 +7,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.daq.experiments import Files
+from tests.daq.test_read_back import hdf5, tiff
 from tests.servers import RunningServer
 
 
@@ -69,4 +72,14 @@ def demo(request, tmp_path_factory):
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
+    bring_files(server)
     return DemoRun(server=server, told=json.loads(done.stdout))
+
+
+def bring_files(server):
+    """The experiment of the page about files."""
+    files = Files(server.config, "sample-files")
+    images = np.arange(3 * 64 * 64, dtype="u2").reshape(3, 64, 64)
+    written = [files.write("scan.h5", hdf5(images)), files.write("notes/log.txt", b"all went well")]
+    written += [files.write(f"scan_{number:04d}.tif", tiff(image)) for number, image in enumerate(images, 1)]
+    files.deliver(server, *written)
