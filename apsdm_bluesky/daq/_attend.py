@@ -19,7 +19,7 @@ from ._work import WorkStore
 
 log = logging.getLogger(__name__)
 
-_AGAIN_S = 5.0
+_AGAIN_S = 2.0
 _LONGEST_WAIT_S = 1.0
 _SHORTEST_WAIT_S = 0.1
 _PATIENCE = 30  # times what a file has to rest: so long files may go on changing after a stop

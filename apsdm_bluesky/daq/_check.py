@@ -1,5 +1,6 @@
 """Whether a DAQ can be as it is asked for."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -52,6 +53,9 @@ def _check_options(options: DaqOptions) -> None:
     destination = PurePosixPath(options.destination)
     if destination.is_absolute() or ".." in destination.parts or not is_text(options.destination):
         raise DaqError(f"destination {options.destination!r}: give a folder below the experiment's data")
+    limit = options.max_run_time_s
+    if limit is not None and not 0 < limit < math.inf:
+        raise DaqError(f"max_run_time_s {limit}: give the seconds after which it stops by itself")
     try:
         Wants(options.include, options.exclude)
     except ConfigError as error:
