@@ -51,7 +51,7 @@ def daqs_thread(
             start_job=DaqJobs(jobs, actor=actor).start,
         )
         stop = threading.Event()
-        porter = Porter(_settings(config), config.folders.logs / "daq.log")
+        porter = Porter(_settings(config, work.station), config.folders.logs / "daq.log")
         stack.callback(porter.stop)
         looks = (handover.look, lambda: porter.look(needed=bool(work.undrained())))
         thread = threading.Thread(target=_look, args=(looks, stop), name="daqs")
@@ -63,10 +63,11 @@ def daqs_thread(
             thread.join()
 
 
-def _settings(config: BeamlineConfig) -> Settings:
+def _settings(config: BeamlineConfig, station: str) -> Settings:
     daq = config.daq
     return Settings(
         folder=str(config.folders.daq),
+        station=station,
         url=daq.database,
         watch=daq.watch,
         poll_s=daq.poll_s,

@@ -77,6 +77,7 @@ class Intake:
         self._retry: dict[str, float] = {}
         self._why: dict[str, str] = {}  # what is not whole of those that wait, as the database has it
         self._disturbed: set[str] = set()
+        self._blocked: set[str] = set()  # those that wait for the experiment's folder to be mended
         self._hindered = ""
         self._find_others()
 
@@ -133,7 +134,7 @@ class Intake:
     def give_up(self, reason: str) -> None:
         """Those that are not whole are not taken; what is hindered by the target goes on waiting."""
         with self._lock:
-            waiting = [] if self._hindered else list(self._waiting)
+            waiting = [name for name in self._waiting if name not in self._blocked]
         why = {name: f"{reason}: {self._why[name]}" for name in waiting if name in self._why}
         self._end([(name, FileState.FAILED, why.get(name, reason)) for name in waiting])
 
@@ -150,10 +151,16 @@ class Intake:
         self._work.apply(self._daq.id, settled.changes, [*settled.notices, *disturbed])
         self._disturbed.update(name for name, _ in disturbed)
         self._explain(settled.incomplete)
-        if settled.hindered != self._hindered:
-            self._work.hinder(self._daq.id, settled.hindered)
-            self._hindered = settled.hindered
+        names = {outcome.order.seen.name for outcome in outcomes}
+        self._tell_hindered(settled.hindered, self._blocked - names | set(settled.blocked))
         self._learn(settled)
+
+    def _tell_hindered(self, reason: str, blocked: set[str]) -> None:
+        """Some files may be small enough for a disk that is full for others: then it is told still."""
+        now = (reason or self._hindered) if blocked else ""
+        if now != self._hindered:
+            self._work.hinder(self._daq.id, now)
+            self._hindered = now
 
     def _held(self, order: Order, copied: Copied) -> Last | None:
         """What the database knows of a file that lies there already."""
@@ -318,6 +325,7 @@ class Intake:
         if not changes:
             return
         self._work.apply(self._daq.id, changes)
+        self._tell_hindered("", self._blocked - {name for name, _, _ in ended})
         self._learn(Settled(changes=changes))
 
     def _learn(self, settled: Settled) -> None:
@@ -329,17 +337,21 @@ class Intake:
                 self._known[change.name] = _known(change, last)
                 self._flying.discard(change.name)
                 self._waiting.pop(change.name, None)
+                self._blocked.discard(change.name)
                 self._settling.forget(change.name)
                 self._why.pop(change.name, None)
                 self._disturbed.discard(change.name)
                 if change.state is FileState.FAILED:
                     self._retry[change.name] = now + _RETRY * self._settling.settle_s
-            for name in settled.again:
-                self._flying.discard(name)
-                self._waiting[name] = now + (_TARGET_RETRY_S if settled.hindered else _AGAIN_S), None
-            for name, _ in settled.incomplete:
-                self._flying.discard(name)
-                self._waiting[name] = now + self._settling.settle_s, None
+            for names, pause in (
+                (settled.again, _AGAIN_S),
+                (settled.blocked, _TARGET_RETRY_S),
+                ([name for name, _ in settled.incomplete], self._settling.settle_s),
+            ):
+                self._flying.difference_update(names)
+                self._blocked.difference_update(names)
+                self._waiting.update((name, (now + pause, None)) for name in names)
+            self._blocked.update(settled.blocked)
 
     def _base_of(self, name: str) -> str:
         """Where its first version lies; a name that is no path any more is never taken."""

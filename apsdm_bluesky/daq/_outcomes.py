@@ -23,10 +23,12 @@ class Settled:
         Names that wait again.
     disturbed
         Those of them that were changed, shortened or moved while they were read, and what happened.
+    blocked
+        Names that wait for the experiment's folder to be mended.
+    hindered
+        What is wrong with it; '' where nothing is.
     incomplete
         Names whose content is not whole yet, and why not.
-    hindered
-        What hinders all of them; '' where nothing does.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -34,6 +36,7 @@ class Settled:
     again: list[str] = field(default_factory=list)
     disturbed: list[tuple[str, str]] = field(default_factory=list)
     incomplete: list[tuple[str, str]] = field(default_factory=list)
+    blocked: list[str] = field(default_factory=list)
     hindered: str = ""
 
 
@@ -87,7 +90,7 @@ def _taken(settled: Settled, order: Order, result: Copied, held: Last | None) ->
 def _not_taken(settled: Settled, name: str, error: Exception, known: Known) -> None:
     if isinstance(error, TargetError):
         settled.hindered = f"{error}; it goes on by itself when that is mended"
-        settled.again.append(name)
+        settled.blocked.append(name)
     elif isinstance(error, NotTakenError):
         settled.disturbed.append((name, f"{error}; it is taken when it does not change any more"))
         settled.again.append(name)

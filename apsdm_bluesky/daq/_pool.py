@@ -118,8 +118,8 @@ class CopyPool:
                 os._exit(1)
             with self._lock:
                 del self._at[process]
-            for task, answer in zip(tasks, answers, strict=True):
-                self._outcomes.put((owner, Outcome(task.order, answer)))
+                for task, answer in zip(tasks, answers, strict=True):
+                    self._outcomes.put((owner, Outcome(task.order, answer)))
 
     def _keep(self) -> None:
         while True:
@@ -128,6 +128,9 @@ class CopyPool:
                 by_owner.setdefault(owner, []).append(outcome)
             for owner, outcomes in by_owner.items():
                 self._keep_of(owner, outcomes)
+            with self._lock:
+                if not self._at and self._outcomes.empty():  # whatever was put anywhere is known by now
+                    self.claimed.clear()
 
     def _some(self) -> "list[tuple[Owner, Outcome]]":
         """What comes within a moment."""

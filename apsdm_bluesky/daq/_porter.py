@@ -32,7 +32,7 @@ def main() -> int:
     settings = Settings.decode(sys.stdin.readline())
     processes: list[CopyProcess] = []
     for number in range(settings.parallel):  # before there is any thread
-        processes.append(CopyProcess(f"copy-{number}", processes))
+        processes.append(CopyProcess(f"{settings.station}-{number}", processes))
     threading.Thread(target=_end_with_input, daemon=True).start()
     try:
         # The porter of an agent that was killed may not have seen yet that its input has ended.
@@ -41,6 +41,9 @@ def main() -> int:
     except (filelock.Timeout, StorageError, ServiceError) as error:
         log.error("%s", error)  # noqa: TRY400 - one line for a known fault
         return 1
+    except Exception:  # a defect of ours: the threads of DAQs would go on without anybody to stop them
+        log.exception("all begin anew")
+        os._exit(1)
     return 0
 
 
@@ -88,7 +91,7 @@ class _Porter:
         folder = incoming_folder(daq)
         try:
             folder.mkdir(exist_ok=True)
-            for part in folder.glob("*.part"):
+            for part in folder.glob(f"{self._settings.station}-*.part"):
                 part.unlink()
         except OSError as error:
             self._told(f"{folder}: {error.strerror}; give this account permission there")

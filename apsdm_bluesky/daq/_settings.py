@@ -11,9 +11,16 @@ from ._content import Rule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where DAQs are kept, and how folders are watched; see `DaqConfig`."""
+    """Where DAQs are kept, and how folders are watched; see `DaqConfig`.
+
+    Parameters
+    ----------
+    station
+        A name of the state folder that no other one has: two may write into one experiment.
+    """
 
     folder: str
+    station: str
     url: str | None
     watch: Literal["auto", "inotify", "poll"]
     poll_s: float

@@ -75,6 +75,11 @@ class WorkStore:
         """Close the database."""
         self._database.close()
 
+    @property
+    def station(self) -> str:
+        """A name of the state folder that no other one has."""
+        return self._database.station
+
     def undrained(self) -> Sequence[Daq]:
         """The station's DAQs whose files are not all at an end, without counts."""
         return self._list(daqs.c.drained.is_(False))

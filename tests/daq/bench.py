@@ -31,9 +31,11 @@ TAKEN = (FileState.STORED, FileState.CATALOGUED)
 class Bench:
     """A state folder, with its DAQs and jobs; an agent works on it while `agent` is entered."""
 
-    def __init__(self, folder: Path, **daq: Any) -> None:
+    def __init__(self, folder: Path, *, root: Path | None = None, **daq: Any) -> None:
         self.folder = folder
-        self.config = BeamlineConfig(home=folder / "home", name="test", daq={**QUICK, **daq})
+        self.config = BeamlineConfig(
+            home=folder / "home", name="test", daq={**QUICK, **daq}, experiments={"root": root}
+        )
         self.store = open_daqs(self.config)
         self.jobs = JobStore(self.config.folders.jobs)
 
@@ -62,13 +64,13 @@ class Bench:
 class Experiment:
     """One of an experiment's folders, and one that a detector writes."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, name: str | None = None) -> None:
         self.bench = bench
         self.store = bench.store
-        self.name = f"exp-{uuid.uuid4().hex[:8]}"
+        self.name = name or f"exp-{uuid.uuid4().hex[:8]}"
         self.root = bench.config.experiments_root / self.name
         self.data = self.root / "data"
-        self.data.mkdir(parents=True)
+        self.data.mkdir(parents=True, exist_ok=True)
         self.source = bench.folder / "detector" / self.name
         self.source.mkdir(parents=True)
 

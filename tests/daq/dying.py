@@ -97,9 +97,16 @@ def porter(home: Path, step: int) -> None:
     if step:
         die_at(step, *COPYING, after=True)
     settings = Settings(
-        folder=str(home / "daq"), url=None, watch="poll", poll_s=1, settle_s=0.01, rules={}, parallel=1
+        folder=str(home / "daq"),
+        station="here",
+        url=None,
+        watch="poll",
+        poll_s=1,
+        settle_s=0.01,
+        rules={},
+        parallel=1,
     )
-    work = _Porter(settings, [CopyProcess("copy-0", [])])
+    work = _Porter(settings, [CopyProcess("here-0", [])])
     threading.Thread(target=_end_when_drained, args=(home,), daemon=True).start()
     work.run()
 

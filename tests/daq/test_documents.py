@@ -8,8 +8,7 @@ import event_model
 import numpy as np
 import pytest
 
-from apsdm_bluesky.daq import Daq, DaqFile, FileState
-from apsdm_bluesky.daq._documents import run_documents
+from apsdm_bluesky.daq import Daq, DaqFile, FileState, run_documents
 from apsdm_bluesky.daq._kinds import mimetype_of
 from apsdm_bluesky.errors import DaqError
 from apsdm_bluesky.spool import uri_path

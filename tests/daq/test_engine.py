@@ -164,6 +164,19 @@ def test_two_daqs_that_bring_different_files_of_one_name(experiment: Experiment,
     assert experiment.in_runs() == dict.fromkeys(experiment.stored(), 1)
 
 
+def test_the_same_files_from_two_folders_at_once_are_there_once(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    names = [f"{number % 3}/{number}.dat" for number in range(200)]
+    for name in names:
+        write(experiment.source / name, name.encode())
+        write(tmp_path / name, name.encode())
+    uploads = [experiment.start(Kind.UPLOAD), experiment.start(Kind.UPLOAD, tmp_path)]
+    ends = [experiment.ended(upload) for upload in uploads]
+    assert [(end.state, end.counts.catalogued) for end in ends] == [(DaqState.DONE, 200)] * 2
+    experiment.check(*uploads)
+
+
 def test_a_second_daq_of_the_same_folder_is_refused(experiment: Experiment) -> None:
     daq = experiment.start()
     with pytest.raises(DaqError, match=f"daq {daq.id} takes it for {experiment.name} already; stop that one"):

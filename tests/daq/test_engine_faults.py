@@ -1,5 +1,6 @@
 """What breaks while files are brought: processes, disks, folders, servers. Nothing is lost, or twice."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -52,28 +53,30 @@ def wait_more_taken(experiment: Experiment, daq: Daq, before: int) -> None:
     wait_for(lambda: experiment.store.get(daq.id).counts.taken > before, message="a file more")
 
 
-def many(experiment: Experiment, count: int = 400) -> None:
+def many(experiment: Experiment, count: int = 400, *, size: int = 20_000) -> None:
     for number in range(count):
-        write(experiment.source / f"{number % 5}/{number}.dat", os.urandom(20_000))
+        write(experiment.source / f"{number % 5}/{number}.dat", os.urandom(size))
 
 
 def test_agents_that_end_in_the_middle_go_on_where_they_were(bench: Bench) -> None:
     experiment, other = bench.experiment(), bench.experiment()
-    many(experiment, 1000)
+    many(experiment, 3000, size=1000)
     many(other)
+    rest = []
     upload, daq = experiment.start(Kind.UPLOAD), other.start()
     for number, how in enumerate((signal.SIGKILL, signal.SIGTERM)):
         with bench.agent() as agent:
             wait_more_taken(experiment, upload, experiment.store.get(upload.id).counts.taken)
             agent.send_signal(how)
             agent.wait(30)
-        assert experiment.store.get(upload.id).counts.taken < 1000
+        rest.append(3000 - experiment.store.get(upload.id).counts.taken)
         write(other.source / f"meanwhile-{number}.dat", b"written while nobody looked")
     with bench.agent():
         other.wait_catalogued(daq, "meanwhile-0.dat", "meanwhile-1.dat")
         ends = [experiment.ended(upload), other.stop(daq)]
     assert [end.state for end in ends] == [DaqState.DONE, DaqState.DONE]
-    assert [end.counts.catalogued for end in ends] == [1000, 402]
+    assert [end.counts.catalogued for end in ends] == [3000, 402]
+    assert rest[0] > 0, "it was not killed in the middle"
     experiment.check(upload)
     other.check(daq)
 
@@ -279,3 +282,27 @@ def test_an_agent_that_was_down_ends_what_was_stopped_meanwhile(bench: Bench) ->
         assert other.ended(cancelled).state is DaqState.ABORTED
     assert set(experiment.stored()) == {"a.dat"}
     assert other.stored() == {}
+
+
+def test_two_state_folders_that_write_into_one_experiment_do_not_disturb_each_other(tmp_path: Path) -> None:
+    benches = [Bench(tmp_path / name, root=tmp_path / "experiments") for name in ("one", "two")]
+    experiments = [Experiment(bench, "shared") for bench in benches]
+    for experiment in experiments:
+        for number in range(60):
+            write(experiment.source / f"{number}.dat", os.urandom(300_000))
+    with benches[0].agent(), benches[1].agent():
+        uploads = [experiment.start(Kind.UPLOAD) for experiment in experiments]
+        ends = [each.ended(upload) for each, upload in zip(experiments, uploads, strict=True)]
+    assert [(end.state, end.counts.catalogued) for end in ends] == [(DaqState.DONE, 60)] * 2
+    paths = set()
+    for experiment, upload in zip(experiments, uploads, strict=True):
+        for name, file in experiment.files(upload).items():
+            content = (experiment.source / name).read_bytes()
+            assert (experiment.data / str(file.path)).read_bytes() == content
+            assert file.sha256 == hashlib.sha256(content).hexdigest()
+            paths.add(file.path)
+    assert paths == set(experiments[0].stored())
+    assert len(paths) == 120
+    experiments[0].check_nothing_left()
+    for bench in benches:
+        bench.close()

@@ -42,7 +42,7 @@ def settled(
 def change_of(answer: Answer, **more: object) -> Change:
     result = settled(answer, **more)
     (change,) = result.changes
-    assert (result.again, result.incomplete, result.disturbed, result.hindered) == ([], [], [], "")
+    assert (result.again, result.blocked, result.incomplete, result.disturbed) == ([], [], [], [])
     return change
 
 
@@ -120,5 +120,5 @@ def test_what_is_not_whole_waits_with_its_reason() -> None:
 
 def test_a_target_that_fails_hinders_all() -> None:
     result = settled(TargetError("/data: No space left on device"))
-    assert (result.again, result.changes) == (["a/x.dat"], [])
+    assert (result.blocked, result.again, result.changes) == (["a/x.dat"], [], [])
     assert result.hindered == ("/data: No space left on device; it goes on by itself when that is mended")

@@ -131,7 +131,7 @@ def test_stop_and_cancel_change_only_what_has_not_ended(stores: Stores) -> None:
     assert stores.daqs.cancel(daq.id, actor="staff").state is DaqState.ABORTED
     ended = stores.daqs.cancel(daq.id, actor="staff")
     assert (ended.state, ended.ended is not None) == (DaqState.ABORTED, True)
-    stores.work.end(daq.id, DaqState.DONE, "")
+    stores.work.end(daq.id, DaqState.DONE, "", Counts())
     assert stores.daqs.stop(daq.id, actor="eva") == ended
     told = [notice.text for notice in stores.daqs.notices(daq.id)]
     assert told == ["started by eva", "stopped by eva", "cancelled by staff"]
