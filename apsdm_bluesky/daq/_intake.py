@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ._copier import Order, Place
-from ._copy import Copied
+from ._copier import Place
+from ._copy import Copied, Order
 from ._daq import Daq, FileState
 from ._outcomes import Settled, is_stale, settle
 from ._pool import CopyPool, Outcome
