@@ -21,7 +21,8 @@ from ._work import WorkStore
 
 log = logging.getLogger(__name__)
 
-_AGAIN_S = 2.0
+_AGAIN_S = 2.0  # at most: a folder that is gone is looked for so often
+_AGAIN = 5  # ... or after so many times what a file has to rest
 _LONGEST_WAIT_S = 1.0
 _SHORTEST_WAIT_S = 0.1
 _PATIENCE = 30  # times what a file has to rest: so long files may go on changing after a stop
@@ -90,7 +91,7 @@ class Attendant:
                 return
             if reason != self._told:
                 self._hinder(f"{reason}; it is tried again")
-            self._rest(_AGAIN_S)
+            self._rest(min(_AGAIN_S, _AGAIN * self._settings.settle_s))
 
     def _rest(self, seconds: float) -> None:
         """Wait, but not when it was cancelled or is to end."""

@@ -20,6 +20,7 @@ from ._target import TargetError
 
 _FORK = multiprocessing.get_context("fork")
 _PR_SET_PDEATHSIG = 1
+_IDLE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,8 @@ def _run(pipe: Connection, inherited: Sequence[Connection], give_up: Event, name
     worker = _Worker(name, give_up.is_set)
     while True:
         try:
+            if not pipe.poll(_IDLE_S):
+                worker.leave()
             place, orders = pipe.recv()
         except EOFError:
             return
@@ -108,7 +111,7 @@ class _Worker:
 
     def _at(self, place: Place) -> tuple[Source, Copier]:
         if self._source is None or self._copier is None or place != self._place:
-            self._leave()
+            self.leave()
             source = _opened(place.source)
             if source.root.place != place.pinned:
                 source.close()
@@ -126,7 +129,8 @@ class _Worker:
             self._place = place
         return self._source, self._copier
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Hold nothing open, so that disks can be unmounted."""
         if self._source is not None:
             self._source.close()
         if self._copier is not None:

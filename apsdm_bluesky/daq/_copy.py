@@ -151,6 +151,7 @@ class Copier:
     def close(self) -> None:
         """What is open is closed."""
         self._target.close()
+        self._incoming.close()
 
     def _tried(self, do: Callable[..., T], *args: Any) -> T | Exception:
         if self._should_stop():

@@ -16,6 +16,7 @@ from ._work import WorkStore
 log = logging.getLogger(__name__)
 
 _MOST = 5000
+_RETRY_S = 60.0
 
 Documents = Sequence[tuple[str, Mapping[str, Any]]]
 
@@ -62,7 +63,9 @@ class Handover:
         self._wait_s = wait_s
         self._put_run = put_run
         self._start_job = start_job
-        self._told: set[str] = set()  # runs that cannot be handed on
+        self._not_before: dict[
+            str, float
+        ] = {}  # runs that cannot be handed on, and when they are tried again
 
     def look(self) -> None:
         """Hand on what is due, and end what is over.
@@ -82,13 +85,17 @@ class Handover:
 
     def _try(self, batch: Batch) -> None:
         """One that cannot be handed on does not hold up the others; it is tried again."""
+        now = time.monotonic()
+        if now < self._not_before.get(batch.run, 0.0):
+            return
         try:
             self._hand_on(batch)
         except (StorageError, ServiceError):
             raise
         except Exception as error:
-            if batch.run not in self._told:
-                self._told.add(batch.run)
+            told_before = batch.run in self._not_before
+            self._not_before[batch.run] = now + _RETRY_S
+            if not told_before:
                 log.exception("run %s of %s %s", batch.run, batch.daq.kind, batch.daq.id)
                 told = f"{len(batch.files)} files cannot be catalogued and archived: {error}"
                 self._work.tell(batch.daq.id, [("", told)])

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ._changes import ended_as, known_by, last_by, waits, waits_again, was_there
 from ._copier import Place
 from ._copy import Copied, Order
 from ._daq import Daq, FileState
@@ -17,12 +18,13 @@ from ._settings import Settings
 from ._settling import Settling
 from ._source import OddFileError, Source
 from ._wants import Wants
-from ._work import Change, Known, Last, WorkStore
+from ._work import Change, Last, WorkStore
 
 _TAKEN = (FileState.STORED, FileState.CATALOGUED)
 _RETRY = 30  # a file that could not be taken is tried again after so many times what one has to rest
 _CLOCK_TICK_S = 0.01  # the times in a file system go in steps
-_TARGET_RETRY_S = 5.0
+_TARGET_RETRY_S = 5.0  # at most: an experiment that cannot be written is tried again so often
+_TARGET_RETRY = 10  # ... or after so many times what a file has to rest
 _AGAIN_S = 0.1
 _AT_ONCE = 1000
 
@@ -71,7 +73,7 @@ class Intake:
         self._known = work.known(daq.id)
         # By name: when it is due, and how it was seen, where that was just now.
         self._waiting: dict[str, tuple[float, Seen | None]] = {
-            name: (0.0, None) for name, known in self._known.items() if _waits(known)
+            name: (0.0, None) for name, known in self._known.items() if known.state is FileState.WAITING
         }
         self._flying: set[str] = set()
         self._retry: dict[str, float] = {}
@@ -232,13 +234,14 @@ class Intake:
         with self._lock:
             for change, last in ((change, others.get(bases[change.name])) for change in changes):
                 before = self._known.get(change.name)
-                self._known[change.name] = _known(change, before.last if before else last)
+                self._known[change.name] = known_by(change, before.last if before else last)
             for seen in revived:
-                before = self._known[seen.name]
-                self._known[seen.name] = Known(
-                    FileState.WAITING, seen.size, seen.mtime_ns, before.version, before.last
-                )
-            self._waiting.update((seen.name, (0.0, seen)) for seen in fresh if _waits(self._known[seen.name]))
+                self._known[seen.name] = waits_again(seen, self._known[seen.name])
+            self._waiting.update(
+                (seen.name, (0.0, seen))
+                for seen in fresh
+                if self._known[seen.name].state is FileState.WAITING
+            )
 
     def _ended(self, name: str) -> bool:
         """Whether it has a row that is to be used again: it was gone, or could not be taken."""
@@ -247,23 +250,9 @@ class Intake:
 
     def _change(self, seen: Seen, other: Last | None) -> Change:
         known = self._known.get(seen.name)
-        last = known.last if known is not None else other
-        if known is None and last is not None and self._is_last(seen, last):
-            return Change(
-                name=seen.name,
-                state=FileState.CATALOGUED,
-                size=seen.size,
-                mtime_ns=seen.mtime_ns,
-                version=last.version,
-                path=last.path,
-                sha256=last.sha256,
-                run=last.run,
-                reason="was there already",
-            )
-        version = max(1 if last is None else last.version + 1, 1 if known is None else known.version + 1)
-        return Change(
-            name=seen.name, state=FileState.WAITING, size=seen.size, mtime_ns=seen.mtime_ns, version=version
-        )
+        if known is None and other is not None and self._is_last(seen, other):
+            return was_there(seen, other)
+        return waits(seen, known, other)
 
     def _is_last(self, seen: Seen, last: Last) -> bool:
         """Whether a file is what was taken last, as its times tell, and that is still there."""
@@ -317,11 +306,11 @@ class Intake:
         change = Change(name=odd.name, state=state, size=0, mtime_ns=0, reason=odd.reason)
         self._work.add(self._daq.id, [change], {odd.name: self._base_of(odd.name)})
         with self._lock:
-            self._known[odd.name] = _known(change, None)
+            self._known[odd.name] = known_by(change, None)
 
     def _end(self, ended: Sequence[tuple[str, FileState, str]]) -> None:
         """Files that waited and are not taken."""
-        changes = [_ended_as(name, self._known[name], state, reason) for name, state, reason in ended]
+        changes = [ended_as(name, self._known[name], state, reason) for name, state, reason in ended]
         if not changes:
             return
         self._work.apply(self._daq.id, changes)
@@ -333,8 +322,8 @@ class Intake:
         with self._lock:
             for change in settled.changes:
                 before = self._known[change.name]
-                last = _last(change) if change.state in _TAKEN else before.last
-                self._known[change.name] = _known(change, last)
+                last = last_by(change) if change.state in _TAKEN else before.last
+                self._known[change.name] = known_by(change, last)
                 self._flying.discard(change.name)
                 self._waiting.pop(change.name, None)
                 self._blocked.discard(change.name)
@@ -345,7 +334,7 @@ class Intake:
                     self._retry[change.name] = now + _RETRY * self._settling.settle_s
             for names, pause in (
                 (settled.again, _AGAIN_S),
-                (settled.blocked, _TARGET_RETRY_S),
+                (settled.blocked, min(_TARGET_RETRY_S, _TARGET_RETRY * self._settling.settle_s)),
                 ([name for name, _ in settled.incomplete], self._settling.settle_s),
             ):
                 self._flying.difference_update(names)
@@ -363,28 +352,3 @@ class Intake:
 def incoming_folder(daq: Daq) -> Path:
     """Where files of an experiment lie that are not whole yet."""
     return daq.root / ".incoming"
-
-
-def _waits(known: Known) -> bool:
-    return known.state is FileState.WAITING
-
-
-def _known(change: Change, last: Last | None) -> Known:
-    return Known(change.state, change.size, change.mtime_ns, change.version, last)
-
-
-def _last(change: Change) -> Last:
-    return Last(
-        change.version, change.path or "", change.size, change.mtime_ns, change.sha256, change.run, True
-    )
-
-
-def _ended_as(name: str, known: Known, state: FileState, reason: str) -> Change:
-    return Change(
-        name=name,
-        state=state,
-        size=known.size,
-        mtime_ns=known.mtime_ns,
-        version=known.version,
-        reason=reason,
-    )

@@ -4,6 +4,7 @@ import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ._changes import ended_as
 from ._copy import Copied, IncompleteError, NotTakenError, Order, StoppedError
 from ._daq import FileState
 from ._pool import Outcome
@@ -114,11 +115,4 @@ def _ended(name: str, error: Exception, known: Known) -> Change:
     else:
         told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         state, reason = FileState.FAILED, f"cannot be taken: {told}"
-    return Change(
-        name=name,
-        state=state,
-        size=known.size,
-        mtime_ns=known.mtime_ns,
-        version=known.version,
-        reason=reason,
-    )
+    return ended_as(name, known, state, reason)

@@ -49,6 +49,10 @@ class Incoming:
         except OSError as error:
             raise hindered(error) from error
 
+    def close(self) -> None:
+        """What is open is closed, so that its disk can be unmounted."""
+        self._folder = None
+
     def _at(self) -> Folder:
         if self._folder is None:
             of_all(self._path.mkdir, exist_ok=True)

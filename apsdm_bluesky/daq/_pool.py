@@ -112,7 +112,7 @@ class CopyPool:
             try:
                 answers = process.take(owner.place, [task.order for task in tasks])
             except (EOFError, OSError) as error:
-                log.error("a process that copies is gone (%s): all begin anew", error or "killed")  # noqa: TRY400
+                log.error("a process that copies is gone (%s): all begin anew", str(error) or "killed")  # noqa: TRY400
                 os._exit(1)  # the agent starts us again, and the database tells what was done
             except Exception:  # a defect of ours: without this thread nobody would serve the process
                 log.exception("all begin anew")

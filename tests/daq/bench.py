@@ -33,6 +33,7 @@ class Bench:
 
     def __init__(self, folder: Path, *, root: Path | None = None, **daq: Any) -> None:
         self.folder = folder
+        self.process: subprocess.Popen[str] | None = None
         self.config = BeamlineConfig(
             home=folder / "home", name="test", daq={**QUICK, **daq}, experiments={"root": root}
         )
@@ -48,6 +49,7 @@ class Bench:
         """One for which permissions count, also where the tests are root's."""
         with contextlib.ExitStack() as stack:
             process = _in_thread(lambda: stack.enter_context(agent_process(self.config)))
+            self.process = process
             yield process
 
     def experiment(self) -> "Experiment":
@@ -202,9 +204,10 @@ def children(pid: int) -> list[int]:
     return [int(each) for text in texts for each in text.split()]
 
 
-def porter_of(agent: "subprocess.Popen[str]") -> int | None:
+def porter_of(bench: Bench) -> int | None:
     """The process that watches folders; None where there is none now."""
-    for pid in children(agent.pid):
+    assert bench.process is not None
+    for pid in children(bench.process.pid):
         with contextlib.suppress(OSError):
             if b"apsdm_bluesky.daq" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
                 return pid

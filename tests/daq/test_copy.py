@@ -72,6 +72,7 @@ class Bay:
         self, copier: Copier, seen: Seen, last: Last | None = None, *, forgive: bool = False
     ) -> Copied:
         (answer,) = copier.take(self.source, [Order(seen, f"{self.data}/{seen.name}", last, forgive)])
+        copier.close()
         if isinstance(answer, Exception):
             raise answer
         return answer

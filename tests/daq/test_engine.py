@@ -169,8 +169,8 @@ def test_the_same_files_from_two_folders_at_once_are_there_once(
 ) -> None:
     names = [f"{number % 3}/{number}.dat" for number in range(200)]
     for name in names:
-        write(experiment.source / name, name.encode())
-        write(tmp_path / name, name.encode())
+        for folder in (experiment.source, tmp_path):
+            os.utime(write(folder / name, name.encode()), ns=(1, 1))
     uploads = [experiment.start(Kind.UPLOAD), experiment.start(Kind.UPLOAD, tmp_path)]
     ends = [experiment.ended(upload) for upload in uploads]
     assert [(end.state, end.counts.catalogued) for end in ends] == [(DaqState.DONE, 200)] * 2

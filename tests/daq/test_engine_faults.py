@@ -17,7 +17,7 @@ from tests.daq.trees import write
 from tests.postgres import PostgresServer
 from tests.waiting import wait_for
 
-LARGE = 256 << 20
+LARGE = 192 << 20
 HUGE = 1 << 36
 
 
@@ -60,8 +60,8 @@ def many(experiment: Experiment, count: int = 400, *, size: int = 20_000) -> Non
 
 def test_agents_that_end_in_the_middle_go_on_where_they_were(bench: Bench) -> None:
     experiment, other = bench.experiment(), bench.experiment()
-    many(experiment, 3000, size=1000)
-    many(other)
+    many(experiment, 2000, size=1000)
+    many(other, 100)
     rest = []
     upload, daq = experiment.start(Kind.UPLOAD), other.start()
     for number, how in enumerate((signal.SIGKILL, signal.SIGTERM)):
@@ -69,34 +69,42 @@ def test_agents_that_end_in_the_middle_go_on_where_they_were(bench: Bench) -> No
             wait_more_taken(experiment, upload, experiment.store.get(upload.id).counts.taken)
             agent.send_signal(how)
             agent.wait(30)
-        rest.append(3000 - experiment.store.get(upload.id).counts.taken)
+        rest.append(2000 - experiment.store.get(upload.id).counts.taken)
         write(other.source / f"meanwhile-{number}.dat", b"written while nobody looked")
     with bench.agent():
         other.wait_catalogued(daq, "meanwhile-0.dat", "meanwhile-1.dat")
         ends = [experiment.ended(upload), other.stop(daq)]
     assert [end.state for end in ends] == [DaqState.DONE, DaqState.DONE]
-    assert [end.counts.catalogued for end in ends] == [3000, 402]
+    assert [end.counts.catalogued for end in ends] == [2000, 102]
     assert rest[0] > 0, "it was not killed in the middle"
     experiment.check(upload)
     other.check(daq)
 
 
-def test_a_killed_porter_is_started_again(bench: Bench) -> None:
-    experiment = bench.experiment()
+def test_a_killed_porter_is_started_again(experiment: Experiment) -> None:
     many(experiment, 600)
-    with bench.agent() as agent:
-        upload = experiment.start(Kind.UPLOAD)
-        for _ in range(2):
-            wait_for(lambda: porter_of(agent), message="a porter")
-            pid = porter_of(agent)
-            assert pid is not None
-            wait_for(lambda pid=pid: len(children(pid)) == 2, message="its processes that copy")
-            copying = children(pid)
-            kill(pid)
-            wait_for(lambda gone=copying: not any(map(alive, gone)), message="the end of these")
-        ended = experiment.ended(upload)
+    upload = experiment.start(Kind.UPLOAD)
+    for _ in range(2):
+        pid = wait_porter(experiment.bench)
+        copying = children(pid)
+        kill(pid)
+        wait_for(lambda gone=(pid, *copying): not any(map(alive, gone)), message="the end of these")
+    ended = experiment.ended(upload)
     assert (ended.state, ended.counts.catalogued) == (DaqState.DONE, 600)
     experiment.check(upload)
+
+
+def wait_porter(bench: Bench) -> int:
+    """With its processes that copy."""
+
+    def is_there() -> bool:
+        pid = porter_of(bench)
+        return pid is not None and len(children(pid)) == 2
+
+    wait_for(is_there, message="a porter with processes that copy")
+    pid = porter_of(bench)
+    assert pid is not None
+    return pid
 
 
 def alive(pid: int) -> bool:
@@ -106,19 +114,17 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_a_killed_process_that_copies_begins_anew(bench: Bench) -> None:
-    experiment = bench.experiment()
+def test_a_killed_process_that_copies_begins_anew(experiment: Experiment) -> None:
     sparse(experiment.source / "large.dat", LARGE)
     many(experiment, 20)
-    with bench.agent() as agent:
-        upload = experiment.start(Kind.UPLOAD)
-        wait_half_copied(experiment)
-        porter = porter_of(agent)
-        assert porter is not None
-        for pid in children(porter):
-            kill(pid)
-        ended = experiment.ended(upload)
-        assert "is gone" in bench.log()
+    upload = experiment.start(Kind.UPLOAD)
+    wait_half_copied(experiment)
+    pid = wait_porter(experiment.bench)
+    for copying in children(pid):
+        kill(copying)
+    wait_for(lambda: not alive(pid), message="the end of the porter")
+    ended = experiment.ended(upload)
+    assert "is gone (killed): all begin anew" in experiment.bench.log()
     assert (ended.state, ended.counts.catalogued) == (DaqState.DONE, 21)
     experiment.check(upload)
 
@@ -288,12 +294,12 @@ def test_two_state_folders_that_write_into_one_experiment_do_not_disturb_each_ot
     benches = [Bench(tmp_path / name, root=tmp_path / "experiments") for name in ("one", "two")]
     experiments = [Experiment(bench, "shared") for bench in benches]
     for experiment in experiments:
-        for number in range(60):
+        for number in range(40):
             write(experiment.source / f"{number}.dat", os.urandom(300_000))
     with benches[0].agent(), benches[1].agent():
         uploads = [experiment.start(Kind.UPLOAD) for experiment in experiments]
         ends = [each.ended(upload) for each, upload in zip(experiments, uploads, strict=True)]
-    assert [(end.state, end.counts.catalogued) for end in ends] == [(DaqState.DONE, 60)] * 2
+    assert [(end.state, end.counts.catalogued) for end in ends] == [(DaqState.DONE, 40)] * 2
     paths = set()
     for experiment, upload in zip(experiments, uploads, strict=True):
         for name, file in experiment.files(upload).items():
@@ -302,7 +308,7 @@ def test_two_state_folders_that_write_into_one_experiment_do_not_disturb_each_ot
             assert file.sha256 == hashlib.sha256(content).hexdigest()
             paths.add(file.path)
     assert paths == set(experiments[0].stored())
-    assert len(paths) == 120
+    assert len(paths) == 80
     experiments[0].check_nothing_left()
     for bench in benches:
         bench.close()
