@@ -74,6 +74,8 @@ def _settings(config: BeamlineConfig, station: str) -> Settings:
         settle_s=daq.settle_s,
         rules=daq.rules,
         parallel=daq.parallel,
+        sources=[str(folder) for folder in daq.sources],
+        home=str(config.folders.root),
     )
 
 

@@ -4,9 +4,11 @@ import errno
 import logging
 import threading
 import time
+from pathlib import Path
 
-from apsdm_bluesky.errors import ServiceError, StorageError
+from apsdm_bluesky.errors import DaqError, ServiceError, StorageError
 
+from ._check import check_opened
 from ._daq import Daq, DaqState, FileState, Kind
 from ._intake import Intake
 from ._pool import CopyPool
@@ -80,7 +82,7 @@ class Attendant:
                 if error.errno in _GONE and self._gone_for_good():
                     continue
                 reason = f"{error.filename or self._daq.source}: {error.strerror}"
-            except (OddFileError, StorageError, ServiceError) as error:
+            except (DaqError, OddFileError, StorageError, ServiceError) as error:
                 reason = str(error)
             except Exception as error:  # a defect of ours: other DAQs go on, and it is told
                 log.exception("DAQ %s", self._daq.id)
@@ -114,6 +116,12 @@ class Attendant:
         self._looked = False
         options = self._daq.options
         with Source(self._daq.source) as source:
+            check_opened(
+                self._daq,
+                source.real,
+                sources=[Path(folder) for folder in self._settings.sources],
+                home=Path(self._settings.home),
+            )
             settling = Settling(
                 self._settings.settle_s, clocks_differ_s=CLOCKS_DIFFER_S if on_shared(source) else 0.0
             )

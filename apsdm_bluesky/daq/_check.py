@@ -29,17 +29,25 @@ def check_new(new: NewDaq, *, sources: Sequence[Path], home: Path | None) -> Non
     """
     if not new.source.is_absolute():
         raise DaqError(f"{new.source}: give the folder's whole path")
-    source, root, options = _real(new.source), _real(new.root), new.options
+    source = _real(new.source)
     _check_kind(new, source)
+    _check_options(new.options)
+    check_opened(new, source, sources=sources, home=home)
+
+
+def check_opened(new: NewDaq, source: Path, *, sources: Sequence[Path], home: Path | None) -> None:
+    """As `check_new`, of a folder that was opened: links may have been turned since it was asked for.
+
+    Parameters
+    ----------
+    source
+        Its path without links.
+    """
     _check_allowed(source, sources)
-    _check_options(options)
-    if options.skip_transfer:
+    root = _real(new.root)
+    if new.options.skip_transfer:
         if not source.is_relative_to(root / "data"):
             raise DaqError(f"{source}: files that are not copied must lie below {root / 'data'}")
-        if options.destination:
-            raise DaqError(
-                "destination: files that are not copied stay where they are; leave one of them out"
-            )
         return
     if _overlap(source, root):
         raise DaqError(
@@ -53,6 +61,8 @@ def _check_options(options: DaqOptions) -> None:
     destination = PurePosixPath(options.destination)
     if destination.is_absolute() or ".." in destination.parts or not is_text(options.destination):
         raise DaqError(f"destination {options.destination!r}: give a folder below the experiment's data")
+    if options.destination and options.skip_transfer:
+        raise DaqError("destination: files that are not copied stay where they are; leave one of them out")
     limit = options.max_run_time_s
     if limit is not None and not 0 < limit < math.inf:
         raise DaqError(f"max_run_time_s {limit}: give the seconds after which it stops by itself")

@@ -4,7 +4,6 @@ Small files cost Python more than the disk; processes share no interpreter's loc
 """
 
 import ctypes
-import logging
 import multiprocessing
 import os
 import signal
@@ -15,16 +14,13 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from ._content import Rule
-from ._copy import Copied, Copier, IncompleteError, NotTakenError, StoppedError
-from ._part import TargetError, UnplaceableError
-from ._scan import Seen
+from ._copy import Answer, Copier, NotTakenError, Order
 from ._source import OddFileError, Source
-from ._work import Last
-
-log = logging.getLogger(__name__)
+from ._target import TargetError
 
 _FORK = multiprocessing.get_context("fork")
 _PR_SET_PDEATHSIG = 1
+_IDLE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,30 +42,6 @@ class Place:
     in_place: bool
     hashes: bool
     rules: dict[str, Rule]
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One file to be taken.
-
-    Parameters
-    ----------
-    base
-        Where its first version lies, absolute.
-    last
-        The last version that was taken for that place.
-    forgive
-        Whether it is taken even if its content is not whole: nobody has changed it for very long.
-    """
-
-    seen: Seen
-    base: str
-    last: Last | None
-    forgive: bool
-
-
-Answer = Copied | Exception
-"""What came of it: it was taken, or why not."""
 
 
 class CopyProcess:
@@ -112,10 +84,12 @@ def _run(pipe: Connection, inherited: Sequence[Connection], give_up: Event, name
     worker = _Worker(name, give_up.is_set)
     while True:
         try:
+            if not pipe.poll(_IDLE_S):
+                worker.leave()
             place, orders = pipe.recv()
         except EOFError:
             return
-        pipe.send([worker.answer(place, order) for order in orders])
+        pipe.send(worker.answers(place, orders))
 
 
 class _Worker:
@@ -128,22 +102,16 @@ class _Worker:
         self._source: Source | None = None
         self._copier: Copier | None = None
 
-    def answer(self, place: Place, order: Order) -> Answer:
-        if self._should_stop():
-            return StoppedError()
+    def answers(self, place: Place, orders: Sequence[Order]) -> Sequence[Answer]:
         try:
             source, copier = self._at(place)
-            take = copier.take_in_place if place.in_place else copier.take
-            return take(source, order.seen, order.base, order.last, forgive=order.forgive)
-        except _EXPECTED as error:
-            return error
-        except Exception as error:  # a defect of ours: the others go on, and it is told of this one
-            log.exception("%s", order.seen.name)
-            return UnplaceableError(f"a defect: {type(error).__name__}: {error}")
+        except (NotTakenError, TargetError, OddFileError) as error:
+            return [error] * len(orders)
+        return copier.take(source, orders)
 
     def _at(self, place: Place) -> tuple[Source, Copier]:
         if self._source is None or self._copier is None or place != self._place:
-            self._leave()
+            self.leave()
             source = _opened(place.source)
             if source.root.place != place.pinned:
                 source.close()
@@ -153,6 +121,7 @@ class _Worker:
                 place.data,
                 place.incoming,
                 self._name,
+                in_place=place.in_place,
                 hashes=place.hashes,
                 rules=place.rules,
                 should_stop=self._should_stop,
@@ -160,9 +129,12 @@ class _Worker:
             self._place = place
         return self._source, self._copier
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Hold nothing open, so that disks can be unmounted."""
         if self._source is not None:
             self._source.close()
+        if self._copier is not None:
+            self._copier.close()
         self._source, self._copier, self._place = None, None, None
 
 
@@ -172,14 +144,3 @@ def _opened(path: Path) -> Source:
         return Source(path)
     except OSError as error:
         raise TargetError(f"{path}: {error.strerror or error}") from error
-
-
-_EXPECTED: tuple[type[Exception], ...] = (
-    OSError,
-    OddFileError,
-    IncompleteError,
-    NotTakenError,
-    UnplaceableError,
-    TargetError,
-    StoppedError,
-)

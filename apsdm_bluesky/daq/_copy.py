@@ -1,20 +1,29 @@
 """One file, from the watched folder to the experiment's: read once, hashed on the way, put there whole."""
 
 import hashlib
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
+
+from apsdm_bluesky.durable import sync_file_system
 
 from ._content import Rule, rule_for, why_not_whole
-from ._part import Part, of_target
+from ._part import Incoming, Part
 from ._scan import Seen
 from ._source import OddFileError, Source
+from ._target import Target, TargetError, UnplaceableError, of_all, of_target
 from ._work import Last
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _CHUNK = 1 << 22
 _SMALL = 1 << 18
-_LONGEST_NAME = 255
+_MANY = 4  # files that are brought to the disk one by one; more of them all at once
 
 
 class IncompleteError(Exception):
@@ -27,6 +36,26 @@ class NotTakenError(Exception):
 
 class StoppedError(Exception):
     """The DAQ is to end, in the middle of a file; nothing of it was kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One file to be taken.
+
+    Parameters
+    ----------
+    base
+        Where its first version lies, absolute.
+    last
+        The last version that was taken for that place.
+    forgive
+        Whether it is taken even if its content is not whole: nobody has changed it for very long.
+    """
+
+    seen: Seen
+    base: str
+    last: Last | None
+    forgive: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +81,24 @@ class Copied:
     remark: str = ""
 
 
+Answer = Copied | Exception
+"""What came of it: it was taken, or why not."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A file whose content lies in a part."""
+
+    part: Part
+    order: Order
+    size: int
+    mtime_ns: int
+    sha256: str | None
+    remark: str
+
+
 class Copier:
-    """Takes files, one at a time.
+    """Takes files, some at a time: they get their names when all of them are on the disk.
 
     Parameters
     ----------
@@ -61,12 +106,14 @@ class Copier:
         The experiment's folder of data.
     incoming
         A folder on the same file system, for what is not whole yet; `name` is unique in it.
+    in_place
+        Whether files stay where they are, below the data.
     hashes
         Whether the content is hashed.
     rules
         What must hold for files to be whole; see `rule_for`.
     should_stop
-        Asked between parts of a large file.
+        Asked between files, and between parts of a large one.
     """
 
     def __init__(
@@ -75,72 +122,98 @@ class Copier:
         incoming: Path,
         name: str,
         *,
+        in_place: bool,
         hashes: bool,
         rules: Mapping[str, Rule],
         should_stop: Callable[[], bool],
     ) -> None:
         self._data = f"{data}/"
-        self._part = Part(data, incoming / f"{name}.part")
+        self._target = Target(data)
+        self._incoming = Incoming(incoming)
+        self._name = name
+        self._in_place = in_place
         self._hashes = hashes
         self._rules = rules
         self._should_stop = should_stop
         self._buffer = memoryview(bytearray(_CHUNK))
 
-    def take(self, source: Source, seen: Seen, base: str, last: Last | None, *, forgive: bool) -> Copied:
-        """Copy a file.
+    def take(self, source: Source, orders: Sequence[Order]) -> list[Answer]:
+        """What came of each file: it was taken, or one of the errors of this module and of `_target`.
 
-        Parameters
-        ----------
-        base
-            Where its first version lies, absolute.
-        last
-            The last version that was taken for that place.
-        forgive
-            Whether it is taken even if its content is not whole.
-
-        Raises
-        ------
-        IncompleteError, NotTakenError, UnplaceableError, TargetError, StoppedError
-            See there.
-        OSError, OddFileError
-            It cannot be read.
+        Or `OSError`, `OddFileError`: it cannot be read.
         """
+        if self._in_place:
+            return [self._tried(self._take_in_place, source, order) for order in orders]
+        read = [self._tried(self._read, source, order, number) for number, order in enumerate(orders)]
+        synced = _sync([each.part for each in read if isinstance(each, _Read)], self._data)
+        return [self._placed(each, synced) if isinstance(each, _Read) else each for each in read]
+
+    def close(self) -> None:
+        """What is open is closed."""
+        self._target.close()
+        self._incoming.close()
+
+    def _tried(self, do: Callable[..., T], *args: Any) -> T | Exception:
+        if self._should_stop():
+            return StoppedError()
+        try:
+            return do(*args)
+        except _EXPECTED as error:
+            return error
+        except Exception as error:  # a defect of ours: the others go on, and it is told of this one
+            log.exception("a file cannot be taken")
+            return UnplaceableError(f"a defect: {type(error).__name__}: {error}")
+
+    def _read(self, source: Source, order: Order, number: int) -> _Read:
+        seen = order.seen
         fd = source.open(seen.name)
         try:
-            info, remark = self._looked_at(fd, seen, forgive=forgive)
-            part = self._part.open()
+            info, remark = self._looked_at(fd, seen, forgive=order.forgive)
+            part = self._incoming.new(f"{self._name}-{number}.part")
             try:
-                digest = self._copy(fd, info.st_size, part)
+                digest = self._copy(fd, info.st_size, part.fd)
                 _check_unchanged(source, seen.name, fd, info)
-                of_target(os.utime, part, ns=(info.st_mtime_ns, info.st_mtime_ns))
-            finally:
-                os.close(part)
-            placed = self._part.put(base, last, info.st_size, digest)
-        except BaseException:
-            self._part.remove()  # on a disk that is full it would take what others need
-            raise
+                of_target(os.utime, part.fd, ns=(info.st_mtime_ns, info.st_mtime_ns))
+            except BaseException:
+                part.remove()  # on a disk that is full it would take what others need
+                raise
         finally:
             os.close(fd)
-        told = "; ".join(filter(None, (remark, placed.remark)))
-        path = placed.path.removeprefix(self._data)
-        return Copied(info.st_size, info.st_mtime_ns, digest, path, placed.version, placed.there, told)
+        return _Read(part, order, info.st_size, info.st_mtime_ns, digest, remark)
 
-    def take_in_place(
-        self, source: Source, seen: Seen, base: str, last: Last | None, *, forgive: bool
-    ) -> Copied:
-        """Hash a file that stays where it is; its content is a version of its own. Raises as `take`."""
+    def _placed(self, read: _Read, synced: Exception | None) -> Answer:
+        """Under its name, where all parts are on the disk."""
+        if synced is not None:
+            read.part.remove()
+            return synced
+        return self._tried_to_place(read)
+
+    def _tried_to_place(self, read: _Read) -> Answer:
+        order = read.order
+        try:
+            read.part.close()
+            base = order.base.removeprefix(self._data)
+            placed = read.part.put(self._target, base, order.last, read.size, read.sha256)
+        except (TargetError, UnplaceableError) as error:
+            read.part.remove()
+            return error
+        told = "; ".join(filter(None, (read.remark, placed.remark)))
+        return Copied(read.size, read.mtime_ns, read.sha256, placed.path, placed.version, placed.there, told)
+
+    def _take_in_place(self, source: Source, order: Order) -> Copied:
+        """Hash a file that stays where it is; its content is a version of its own."""
+        seen, last = order.seen, order.last
         fd = source.open(seen.name)
         try:
-            info, remark = self._looked_at(fd, seen, forgive=forgive)
+            info, remark = self._looked_at(fd, seen, forgive=order.forgive)
             digest = self._copy(fd, info.st_size, None) if self._hashes else None
             _check_unchanged(source, seen.name, fd, info)
         finally:
             os.close(fd)
         same = last is not None and digest is not None and digest == last.sha256
         version = 1 if last is None else last.version + (not same)
-        return Copied(
-            info.st_size, info.st_mtime_ns, digest, base.removeprefix(self._data), version, same, remark
-        )
+        path = order.base.removeprefix(self._data)
+        return Copied(info.st_size, info.st_mtime_ns, digest, path, version, same, remark)
 
     def _looked_at(self, fd: int, seen: Seen, *, forgive: bool) -> tuple[os.stat_result, str]:
         """How it stands, and what is wrong with one that is taken all the same."""
@@ -170,6 +243,30 @@ class Copier:
         if done > size:
             raise NotTakenError("it grew while it was read")
         return None if hasher is None else hasher.hexdigest()
+
+
+_EXPECTED: tuple[type[Exception], ...] = (
+    OSError,
+    OddFileError,
+    IncompleteError,
+    NotTakenError,
+    UnplaceableError,
+    TargetError,
+    StoppedError,
+)
+
+
+def _sync(parts: Sequence[Part], data: str) -> Exception | None:
+    """Bring parts to the disk; what hindered it. A system tells a fault once: nothing is tried again."""
+    try:
+        if len(parts) > _MANY:
+            of_all(sync_file_system, Path(data))
+        else:
+            for part in parts:
+                part.sync()
+    except TargetError as error:
+        return error
+    return None
 
 
 def _check_unchanged(source: Source, name: str, fd: int, before: os.stat_result) -> None:

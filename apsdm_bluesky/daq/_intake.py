@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ._changes import ended_as, known_by, last_by, waits, waits_again, was_there
-from ._copier import Order, Place
-from ._copy import Copied
+from ._copier import Place
+from ._copy import Copied, Order
 from ._daq import Daq, FileState
 from ._outcomes import Settled, is_stale, settle
 from ._pool import CopyPool, Outcome

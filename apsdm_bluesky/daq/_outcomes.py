@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ._changes import ended_as
-from ._copier import Order
-from ._copy import Copied, IncompleteError, NotTakenError, StoppedError
+from ._copy import Copied, IncompleteError, NotTakenError, Order, StoppedError
 from ._daq import FileState
-from ._part import TargetError
 from ._pool import Outcome
 from ._source import OddFileError
+from ._target import TargetError
 from ._work import Change, Known, Last
 
 

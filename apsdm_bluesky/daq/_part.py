@@ -1,51 +1,27 @@
-"""Where a file goes that was copied: under a name of its own, never over another one."""
+"""A file that is not whole yet, and the name that it gets when it is: never another one's."""
 
-import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import ParamSpec, TypeVar
 
+from ._source import Folder
+from ._target import Target, UnplaceableError, hindered, of_all, of_target
 from ._work import Last
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _CHUNK = 1 << 22
 _LONGEST_NAME = 255
-_PART = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-# Faults of the target that are not about the file: the disk, the network, the whole folder.
-_ALL_HINDERED = frozenset(
-    {
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EROFS,
-        errno.EIO,
-        errno.ESTALE,
-        errno.ENOTCONN,
-        errno.ENODEV,
-        errno.EMFILE,
-        errno.ENFILE,
-    }
-)
-
-
-class UnplaceableError(Exception):
-    """The file cannot be put where it belongs; others can."""
-
-
-class TargetError(Exception):
-    """The experiment's folder cannot be written: no file can be taken for now."""
+_PART = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where a part has gone, absolute; `there`: the same content lay there already."""
+    """Where a part has gone, relative to the data; `there`: the same content lay there already."""
 
     path: str
     version: int
@@ -53,102 +29,128 @@ class Placed:
     remark: str = ""
 
 
-class Part:
-    """A file that is not whole yet, and gets its name when it is.
+class Incoming:
+    """The folder of parts. It is made where there is none, but not the one that it lies in.
 
     Every method raises `TargetError` or `UnplaceableError`.
-
-    Parameters
-    ----------
-    data
-        The experiment's folder of data.
-    path
-        The part's, on the same file system; one process at a time has it. Its folder is made where there is
-        none, but not the one that this lies in.
     """
 
-    def __init__(self, data: Path, path: Path) -> None:
-        self._data = f"{data}/"
-        self._part = str(path)
-        self._folders: set[str] = set()
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._folder: Folder | None = None
 
-    def open(self) -> int:
-        """A descriptor for writing the part anew."""
+    def new(self, name: str) -> "Part":
+        """An empty part of that name; one process at a time has it. What was left of another one goes."""
         try:
-            return os.open(self._part, _PART, 0o666)
-        except FileNotFoundError:
-            _of_all(os.mkdir, os.path.dirname(self._part))  # noqa: PTH120 - not its parents: see there
-            return _of_all(os.open, self._part, _PART, 0o666)
+            return Part(self._at(), name)
+        except FileNotFoundError:  # the folder was removed
+            self._folder = None
+            return of_all(Part, self._at(), name)
         except OSError as error:
-            raise _hindered(error) from error
+            raise hindered(error) from error
+
+    def close(self) -> None:
+        """What is open is closed, so that its disk can be unmounted."""
+        self._folder = None
+
+    def _at(self) -> Folder:
+        if self._folder is None:
+            of_all(self._path.mkdir, exist_ok=True)
+            self._folder = Folder(of_all(os.open, self._path, _FOLDER))
+        return self._folder
+
+
+class Part:
+    """A file of its own: that nobody has under another name is what `O_EXCL` says."""
+
+    def __init__(self, folder: Folder, name: str) -> None:
+        self._folder = folder
+        self._name = name
+        try:
+            self.fd = os.open(name, _PART, 0o666, dir_fd=folder.fd)
+        except FileExistsError:  # what was left, which may be another file's second name: never written into
+            os.unlink(name, dir_fd=folder.fd)
+            self.fd = os.open(name, _PART, 0o666, dir_fd=folder.fd)
+
+    def close(self) -> None:
+        """Write no more; a file server may only now tell that its disk is full."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            of_target(os.close, fd)
+
+    def sync(self) -> None:
+        """Bring it to the disk."""
+        of_all(os.fsync, self.fd)
 
     def remove(self) -> None:
         """Leave nothing of it, as far as that is possible."""
+        with suppress(OSError, UnplaceableError):
+            self.close()
         with suppress(OSError):
-            os.unlink(self._part)  # noqa: PTH108
+            os.unlink(self._name, dir_fd=self._folder.fd)
 
-    def put(self, base: str, last: Last | None, size: int, digest: str | None) -> "Placed":
-        """As the last version where that holds the same, else as the next one that is free."""
+    def put(self, target: Target, path: str, last: Last | None, size: int, digest: str | None) -> Placed:
+        """Give it its name: the last version's where that holds the same, else the next one that is free.
+
+        Parameters
+        ----------
+        path
+            The first version's, relative to the data.
+        """
         if last is not None and (digest is None or digest == last.sha256):
-            same = of_target(self._as_last, self._data + last.path, last, size, digest)
+            same = of_target(self._as_last, target, last, size, digest)
             if same is not None:
                 return same
-        return of_target(self._place, base, 1 if last is None else last.version + 1, size, digest)
+        return of_target(self._place, target, path, 1 if last is None else last.version + 1, size, digest)
 
-    def _as_last(self, path: str, last: Last, size: int, digest: str | None) -> "Placed | None":
+    def _as_last(self, target: Target, last: Last, size: int, digest: str | None) -> Placed | None:
         """The last version, if it holds the same; where it is no longer there it is put back."""
+        folder, name = _split(target, last.path)
         try:
-            if digest is None:
-                if not self._is_same(path, size, None):
-                    return None
-            elif Path(path).lstat().st_size != size:
-                return None
+            info = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
         except FileNotFoundError:
             if digest is None:
                 return None
-            self._link(path)
-            return Placed(path, last.version, True, "had been removed from the experiment, and was put back")
-        os.unlink(self._part)  # noqa: PTH108
-        return Placed(path, last.version, True)
+            self._link(folder, name)
+            return Placed(
+                last.path, last.version, True, "had been removed from the experiment, and was put back"
+            )
+        if info.st_size != size or not stat.S_ISREG(info.st_mode):
+            return None
+        if digest is None and not self._is_same(folder, name, size, None):
+            return None
+        self.remove()
+        return Placed(last.path, last.version, True)
 
-    def _place(self, base: str, first: int, size: int, digest: str | None) -> "Placed":
+    def _place(self, target: Target, path: str, first: int, size: int, digest: str | None) -> Placed:
         for version in count(first):
-            path = versioned(base, version)
+            of_version = versioned(path, version)
+            folder, name = _split(target, of_version)
             try:
-                self._link(path)
+                self._link(folder, name)
             except FileExistsError:
-                if not self._is_same(path, size, digest):
+                if not self._is_same(folder, name, size, digest):
                     continue
-                os.unlink(self._part)  # noqa: PTH108
-                return Placed(path, version, True)
-            return Placed(path, version, False)
-        raise UnplaceableError(f"{base}: has no free name")  # `count` does not end
+                self.remove()
+                return Placed(of_version, version, True)
+            return Placed(of_version, version, False)
+        raise UnplaceableError(f"{path}: has no free name")  # `count` does not end
 
-    def _link(self, path: str) -> None:
-        """Give the part its name, unless that is taken; its folder may have been removed meanwhile."""
-        folder = path.rpartition("/")[0]
-        if folder not in self._folders:
-            self._make(folder)
-        try:
-            os.link(self._part, path)
-        except FileNotFoundError:
-            self._make(folder)
-            os.link(self._part, path)
-        os.unlink(self._part)  # noqa: PTH108 - a path object for each file costs as much as the call
+    def _link(self, folder: Folder, name: str) -> None:
+        os.link(self._name, name, src_dir_fd=self._folder.fd, dst_dir_fd=folder.fd)
+        os.unlink(self._name, dir_fd=self._folder.fd)
 
-    def _make(self, folder: str) -> None:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        self._folders.add(folder)
-
-    def _is_same(self, path: str, size: int, digest: str | None) -> bool:
+    def _is_same(self, folder: Folder, name: str, size: int, digest: str | None) -> bool:
         """Whether a file holds what the part holds."""
-        info = Path(path).lstat()
+        info = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
         if not stat.S_ISREG(info.st_mode) or info.st_size != size:
             return False
-        with Path(path).open("rb") as one, Path(self._part).open("rb") as other:
+        there = os.open(name, _READ, dir_fd=folder.fd)
+        part = os.open(self._name, _READ, dir_fd=self._folder.fd)
+        with os.fdopen(there, "rb") as one, os.fdopen(part, "rb") as other:
             if digest is not None:
                 return hashlib.file_digest(one, "sha256").hexdigest() == digest
-            return all(one.read(_CHUNK) == part for part in iter(lambda: other.read(_CHUNK), b""))
+            return all(one.read(_CHUNK) == piece for piece in iter(lambda: other.read(_CHUNK), b""))
 
 
 def versioned(base: str, version: int) -> str:
@@ -162,27 +164,6 @@ def versioned(base: str, version: int) -> str:
     return str(path.with_name(stem + end))
 
 
-def of_target(do: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
-    """Do something where files go: what goes wrong there is not the file's fault."""
-    try:
-        return do(*args, **more)
-    except OSError as error:
-        if error.errno in _ALL_HINDERED:
-            raise _hindered(error) from error
-        raise UnplaceableError(_told(error)) from error
-
-
-def _of_all(do: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
-    """Do something that no file can do without."""
-    try:
-        return do(*args, **more)
-    except OSError as error:
-        raise _hindered(error) from error
-
-
-def _hindered(error: OSError) -> TargetError:
-    return TargetError(_told(error))
-
-
-def _told(error: OSError) -> str:
-    return f"{error.filename or 'the experiment'}: {error.strerror or error}"
+def _split(target: Target, path: str) -> tuple[Folder, str]:
+    folder, _, name = path.rpartition("/")
+    return target.folder(folder), name

@@ -13,13 +13,14 @@ from typing import Protocol
 from apsdm_bluesky.durable import sync_file_system
 from apsdm_bluesky.errors import ServiceError, StorageError
 
-from ._copier import Answer, CopyProcess, Order, Place
-from ._copy import Copied
+from ._copier import CopyProcess, Place
+from ._copy import Answer, Copied, Order
+from ._target import TargetError
 from ._turns import Turns
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 50  # files that a process is given at a time ...
+_AT_ONCE = 200  # files that a process is given at a time ...
 _BYTES_AT_ONCE = 64 << 20  # ... unless they are large
 _BATCH = 2000
 _BATCH_S = 0.2
@@ -144,13 +145,12 @@ class CopyPool:
         return found
 
     def _keep_of(self, owner: Owner, outcomes: Sequence[Outcome]) -> None:
-        """Again and again, until it is kept."""
+        """Again and again, until it is kept: names that are not on the disk are none."""
+        outcomes = _synced(owner.target, outcomes)
         while True:
             try:
-                if any(isinstance(outcome.answer, Copied) for outcome in outcomes):
-                    sync_file_system(owner.target)
                 owner.keep(outcomes)
-            except (StorageError, ServiceError, OSError) as error:
+            except (StorageError, ServiceError) as error:
                 self._told(str(error))
                 time.sleep(_RETRY_S)
             except Exception as error:  # a defect of ours
@@ -161,6 +161,18 @@ class CopyPool:
                 outcomes = [Outcome(outcome.order, defect) for outcome in outcomes]
             else:
                 return
+
+
+def _synced(target: Path, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+    """What came of files when their names were brought to the disk; where that failed they are taken anew."""
+    if not any(isinstance(outcome.answer, Copied) for outcome in outcomes):
+        return outcomes
+    try:
+        sync_file_system(target)
+    except OSError as error:
+        fault = TargetError(f"{target}: {error.strerror or error}")
+        return [Outcome(o.order, fault if isinstance(o.answer, Copied) else o.answer) for o in outcomes]
+    return outcomes
 
 
 def _fits(tasks: Sequence[Task], following: Task) -> bool:

@@ -1,5 +1,6 @@
 """The process that watches folders and copies files. It ends with the agent, however that ends."""
 
+import errno
 import logging
 import os
 import sys
@@ -14,7 +15,7 @@ from apsdm_bluesky.errors import ServiceError, StorageError
 
 from ._attend import Attendant
 from ._copier import CopyProcess
-from ._daq import Daq
+from ._daq import Daq, DaqState
 from ._intake import incoming_folder
 from ._pool import CopyPool
 from ._settings import Settings
@@ -80,23 +81,27 @@ class _Porter:
             else:
                 attendant.update(wanted[uid].state if uid in wanted else None)
         for uid, daq in wanted.items():
-            if uid not in self._attendants:
-                self._clean(daq)
+            if uid not in self._attendants and self._clean(daq):
                 self._attendants[uid] = Attendant(daq, self._work, self._pool, self._settings)
 
-    def _clean(self, daq: Daq) -> None:
-        """What a process that was killed has left half copied, before anything else is copied there."""
+    def _clean(self, daq: Daq) -> bool:
+        """Remove what a process that was killed has left half copied; False where that cannot be done now."""
         if daq.root in self._cleaned:
-            return
+            return True
         folder = incoming_folder(daq)
         try:
+            if folder.is_symlink():
+                raise NotADirectoryError(errno.ENOTDIR, "is a link", str(folder))
             folder.mkdir(exist_ok=True)
             for part in folder.glob(f"{self._settings.station}-*.part"):
                 part.unlink()
         except OSError as error:
-            self._told(f"{folder}: {error.strerror}; give this account permission there")
-            return
+            reason = f"{folder}: {error.strerror}; mend it, or give this account permission there"
+            self._told(reason)
+            self._work.hinder(daq.id, reason)
+            return daq.state is DaqState.ABORTED  # which needs no folder
         self._cleaned.add(daq.root)
+        return True
 
     def _told(self, text: str) -> None:
         if text != self._trouble:

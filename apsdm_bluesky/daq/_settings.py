@@ -1,7 +1,7 @@
 """What the process that copies is told: plain values, one line of JSON."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,8 @@ class Settings:
     ----------
     station
         A name of the state folder that no other one has: two may write into one experiment.
+    sources, home
+        See `DaqStore`.
     """
 
     folder: str
@@ -27,6 +29,8 @@ class Settings:
     settle_s: float
     rules: Mapping[str, Rule]
     parallel: int
+    sources: Sequence[str]
+    home: str
 
     def encode(self) -> str:
         """As a line."""

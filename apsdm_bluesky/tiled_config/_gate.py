@@ -76,8 +76,8 @@ class Gate:
             return
         if scope["type"] in ("http", "websocket"):
             caller.set((scope.get("client") or ("unknown",))[0])
-            if self._dm is not None and self._is_for_dm(scope):
-                await self._dm(self._with_token(scope), receive, send)
+            if self._is_for_dm(scope):
+                await self._serve_dm(scope, receive, send)
                 return
         if scope["type"] == "http":
             scope = self._with_token(_without_key_in_address(scope))
@@ -88,6 +88,12 @@ class Gate:
                 return
             receive = checked
         await self._application(scope, receive, send)
+
+    async def _serve_dm(self, scope: Message, receive: Receive, send: Send) -> None:
+        if self._dm is None:
+            await _refuse(scope, send, 404, "Not served here.")
+        else:
+            await self._dm(self._with_token(scope), receive, send)
 
     def _is_for_dm(self, scope: Message) -> bool:
         port = (scope.get("server") or ("", None))[1]

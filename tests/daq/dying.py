@@ -105,6 +105,8 @@ def porter(home: Path, step: int) -> None:
         settle_s=0.01,
         rules={},
         parallel=1,
+        sources=[],
+        home=str(home),
     )
     work = _Porter(settings, [CopyProcess("here-0", [])])
     threading.Thread(target=_end_when_drained, args=(home,), daemon=True).start()

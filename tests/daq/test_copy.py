@@ -1,6 +1,7 @@
 """One file at a time, from a watched folder to an experiment, and what may happen to it meanwhile."""
 
 import errno
+import gc
 import hashlib
 import os
 import re
@@ -14,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apsdm_bluesky.daq._copy import Copied, Copier, IncompleteError, NotTakenError, StoppedError
-from apsdm_bluesky.daq._part import TargetError, UnplaceableError, versioned
+from apsdm_bluesky.daq._copy import Copied, Copier, IncompleteError, NotTakenError, Order, StoppedError
+from apsdm_bluesky.daq._part import versioned
 from apsdm_bluesky.daq._scan import Seen
 from apsdm_bluesky.daq._source import OddFileError, Source
+from apsdm_bluesky.daq._target import TargetError, UnplaceableError
 from apsdm_bluesky.daq._work import Last
 from tests.daq.trees import write
 
@@ -37,13 +39,24 @@ class Bay:
         self.meanwhile: Callable[[], object] = lambda: None
         self.stop = False
 
-    def copier(self, *, hashes: bool = True, rules: dict[str, str] | None = None) -> Copier:
-        incoming = self.root / ".incoming"
+    def copier(
+        self, *, hashes: bool = True, in_place: bool = False, rules: dict[str, str] | None = None
+    ) -> Copier:
+        self.begun = False
         return Copier(
-            self.data, incoming, "copy-0", hashes=hashes, rules=rules or {}, should_stop=self._should_stop
+            self.data,
+            self.root / ".incoming",
+            "copy-0",
+            in_place=in_place,
+            hashes=hashes,
+            rules=rules or {},
+            should_stop=self._should_stop,
         )
 
     def _should_stop(self) -> bool:
+        if not self.begun:  # asked before the file, not within it
+            self.begun = True
+            return False
         meanwhile, self.meanwhile = self.meanwhile, lambda: None
         meanwhile()
         return self.stop
@@ -53,9 +66,17 @@ class Bay:
         return Seen(name, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
 
     def take(self, name: str, last: Last | None = None, *, hashes: bool = True, **more: object) -> Copied:
-        copier = self.copier(hashes=hashes)
-        forgive = bool(more.get("forgive"))
-        return copier.take(self.source, self.seen(name), f"{self.data}/{name}", last, forgive=forgive)
+        copier = self.copier(hashes=hashes, in_place=bool(more.get("in_place")))
+        return self.take_with(copier, self.seen(name), last, forgive=bool(more.get("forgive")))
+
+    def take_with(
+        self, copier: Copier, seen: Seen, last: Last | None = None, *, forgive: bool = False
+    ) -> Copied:
+        (answer,) = copier.take(self.source, [Order(seen, f"{self.data}/{seen.name}", last, forgive)])
+        copier.close()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def stored(self) -> dict[str, bytes]:
         return {
@@ -132,9 +153,8 @@ def test_a_file_that_is_disturbed_while_it_is_read_is_not_taken(bay: Bay, what: 
     path = write(bay.folder / "x", bytes(LARGE))
     disturb, told = DISTURBED[what]
     bay.meanwhile = lambda: disturb(path)
-    take = bay.copier().take_in_place if in_place else bay.copier().take
     with pytest.raises(NotTakenError, match=re.escape(told)):
-        take(bay.source, bay.seen("x"), f"{bay.data}/x", None, forgive=False)
+        bay.take("x", in_place=in_place)
     assert bay.stored() == {}
 
 
@@ -156,15 +176,15 @@ def test_what_was_changed_since_it_was_seen_is_not_taken(bay: Bay) -> None:
     path = write(bay.folder / "x", b"12345")
     seen = bay.seen("x")
     path.write_bytes(b"123456")
-    copier, base = bay.copier(), f"{bay.data}/x"
+    copier = bay.copier()
     with pytest.raises(NotTakenError, match="it was changed again"):
-        copier.take(bay.source, seen, base, None, forgive=True)
+        bay.take_with(copier, seen, forgive=True)
     path.unlink()
     with pytest.raises(FileNotFoundError):
-        copier.take(bay.source, seen, base, None, forgive=True)
+        bay.take_with(copier, seen, forgive=True)
     path.symlink_to("/etc/passwd")
     with pytest.raises(OddFileError, match="a link to /etc/passwd"):
-        copier.take(bay.source, seen, base, None, forgive=True)
+        bay.take_with(copier, seen, forgive=True)
     assert bay.stored() == {}
 
 
@@ -181,7 +201,7 @@ def test_a_file_that_is_not_whole_is_taken_when_it_is_forgiven(bay: Bay) -> None
 def test_rules_by_pattern_hold(bay: Bay) -> None:
     write(bay.folder / "x.h5", b"no HDF5")
     copier = bay.copier(rules={"x.*": "settled"})
-    assert copier.take(bay.source, bay.seen("x.h5"), f"{bay.data}/x.h5", None, forgive=False).remark == ""
+    assert bay.take_with(copier, bay.seen("x.h5")).remark == ""
 
 
 def test_a_daq_that_ends_stops_in_the_middle_of_a_file(bay: Bay) -> None:
@@ -230,7 +250,7 @@ def test_a_folder_of_the_experiment_that_is_removed_meanwhile_is_made_anew(bay: 
     copier = bay.copier()
     for name in ("a/one", "a/two"):
         write(bay.folder / name)
-        copier.take(bay.source, bay.seen(name), f"{bay.data}/{name}", None, forgive=False)
+        bay.take_with(copier, bay.seen(name))
         subprocess.run(["rm", "-r", bay.data / "a", bay.root / ".incoming"], check=True)
 
 
@@ -243,6 +263,55 @@ def test_what_stands_in_the_way_is_not_overwritten(bay: Bay) -> None:
     write(bay.folder / "link", b"content")
     assert bay.take("link").path == "link.v2"
     assert not (bay.root / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("link", ["a", "a/b"])
+def test_a_link_in_the_experiment_is_not_followed(bay: Bay, link: str) -> None:
+    elsewhere = bay.root.parent / "another experiment"
+    elsewhere.mkdir()
+    (bay.data / link).parent.mkdir(exist_ok=True)
+    (bay.data / link).symlink_to(elsewhere)
+    write(bay.folder / "a/b/x")
+    with pytest.raises(UnplaceableError, match=r"a link to .*another experiment, which is not followed"):
+        bay.take("a/b/x")
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_link_in_the_place_of_the_parts_is_not_followed(bay: Bay) -> None:
+    elsewhere = bay.root.parent / "elsewhere"
+    elsewhere.mkdir()
+    (bay.root / ".incoming").symlink_to(elsewhere)
+    write(bay.folder / "x")
+    with pytest.raises(TargetError, match="incoming"):
+        bay.take("x")
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_part_that_is_also_another_file_is_never_written_into(bay: Bay) -> None:
+    write(bay.folder / "x", b"one")
+    write(bay.folder / "y", b"other")
+    bay.take("x")
+    os.link(bay.data / "x", bay.root / ".incoming/copy-0-0.part")  # as if it could not be removed
+    bay.take("y")
+    assert bay.stored() == {"x": b"one", "y": b"other"}
+
+
+def test_no_file_has_its_name_before_all_are_on_the_disk(bay: Bay, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{number}" for number in range(6)]
+    for name in names:
+        write(bay.folder / name)
+    synced: list[dict[str, bytes]] = []
+
+    def sync(path: Path) -> None:
+        synced.append(bay.stored())
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr("apsdm_bluesky.daq._copy.sync_file_system", sync)
+    orders = [Order(bay.seen(name), f"{bay.data}/{name}", None, False) for name in names]
+    answers = bay.copier().take(bay.source, orders)
+    assert synced == [{}]
+    assert [type(answer) for answer in answers] == [TargetError] * len(names)
+    assert bay.stored() == {}
 
 
 def test_an_experiment_that_is_gone_hinders_all(bay: Bay) -> None:
@@ -268,6 +337,7 @@ def test_a_full_disk_hinders_all_and_nothing_is_left_there(bay: Bay, tmp_path: P
         write(bay.folder / "x", b"small")
         assert bay.take("x").size == 5
     finally:
+        gc.collect()  # the error that was raised holds what was open
         subprocess.run(["umount", bay.root], check=True)
 
 

@@ -5,13 +5,12 @@ import errno
 import pytest
 
 from apsdm_bluesky.daq import FileState
-from apsdm_bluesky.daq._copier import Answer, Order
-from apsdm_bluesky.daq._copy import Copied, IncompleteError, NotTakenError, StoppedError
+from apsdm_bluesky.daq._copy import Answer, Copied, IncompleteError, NotTakenError, Order, StoppedError
 from apsdm_bluesky.daq._outcomes import Settled, settle
-from apsdm_bluesky.daq._part import TargetError, UnplaceableError
 from apsdm_bluesky.daq._pool import Outcome
 from apsdm_bluesky.daq._scan import Seen
 from apsdm_bluesky.daq._source import OddFileError
+from apsdm_bluesky.daq._target import TargetError, UnplaceableError
 from apsdm_bluesky.daq._work import Change, Known, Last
 
 SEEN = Seen("a/x.dat", 5, 7, 8, 9)

@@ -61,7 +61,10 @@ def test_the_settings_are_pure_and_hold_no_secret(tmp_path):
     assert not (tmp_path / "home").exists()
     assert settings["expose_raw_assets"] is False
     assert settings["authentication"]["allow_anonymous_access"] is False
-    assert settings["catalog"]["readable_storage"] == [str(config.folders.raw)]
+    assert settings["catalog"]["readable_storage"] == [
+        str(config.folders.raw),
+        f"file://localhost{config.folders.data}",
+    ]
 
 
 def test_anonymous_requests_are_refused_everywhere(tiled_server, zarr_folder):
