@@ -181,13 +181,14 @@ class Attendant:
         return not last
 
     def _is_over(self, intake: Intake) -> bool:
-        if self._state is DaqState.STOPPING and not intake.flying:
+        if not intake.flying:
             self._lose_patience(intake)
         return intake.idle
 
     def _lose_patience(self, intake: Intake) -> None:
         if self._has_no_patience():
-            intake.give_up("was still being written when the DAQ was stopped")
+            stopped = "was still being written when the DAQ was stopped"
+            intake.give_up("is still being written" if self._daq.kind is Kind.UPLOAD else stopped)
 
     def _has_no_patience(self) -> bool:
         now = time.monotonic()

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from apsdm_bluesky.errors import ServiceError, StorageError
 
 from ._batches import Batch, BatchStore
-from ._daq import Counts, Daq, DaqFile, DaqState
+from ._daq import Counts, Daq, DaqFile, DaqState, Kind
 from ._documents import run_documents
 from ._store import DaqStore
 from ._work import WorkStore
@@ -119,8 +119,11 @@ class Handover:
         if daq.options.workflow is not None and not daq.options.each:
             self._start_job(daq, None, None)
         counts = self._store.get(daq.id).counts
-        state = DaqState.FAILED if counts.failed else DaqState.DONE
         parts = [f"{number} {text}" for number, text in _left(counts) if number]
+        nothing = daq.kind is Kind.UPLOAD and counts.taken == 0 and not parts
+        if nothing:  # a disk that is not mounted looks so
+            parts = ["no file was found"]
+        state = DaqState.FAILED if counts.failed or nothing else DaqState.DONE
         self._work.end(daq.id, state, ", ".join(parts), counts)
         log.info("%s %s of %s: %s, %d files", daq.kind, daq.id, daq.source, state, counts.taken)
 

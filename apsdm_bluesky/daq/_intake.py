@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ._changes import ended_as, known_by, last_by, waits, waits_again, was_there
+from ._changes import covers, ended_as, ino_of, known_by, last_by, waits, waits_again, was_there
 from ._copier import Place
 from ._copy import Copied, Order
 from ._daq import Daq, FileState
@@ -18,6 +18,7 @@ from ._settings import Settings
 from ._settling import Settling
 from ._source import OddFileError, Source
 from ._wants import Wants
+from ._watch import on_shared
 from ._work import Change, Last, WorkStore
 
 _TAKEN = (FileState.STORED, FileState.CATALOGUED)
@@ -68,6 +69,7 @@ class Intake:
             rules=dict(settings.rules),
         )
         self._base = str(self._data / options.destination)
+        self._numbered = not on_shared(source)  # elsewhere a file's number may change by itself
         self._wants = Wants(options.include, options.exclude, hidden=options.hidden)
         self._lock = threading.Lock()  # of what follows: the keeper's thread changes it, too
         self._known = work.known(daq.id)
@@ -172,7 +174,9 @@ class Intake:
         held = self._work.holder(order.base, copied.path)
         if held is None:
             self._pool.claimed.add(place)
-        return held
+            return None
+        own = order.last is not None and order.last.own and order.last.path == copied.path
+        return held if own or covers(held, self._daq.options) else None
 
     def _explain(self, incomplete: Sequence[tuple[str, str]]) -> None:
         new = [(name, why) for name, why in incomplete if self._why.get(name) != why]
@@ -218,7 +222,9 @@ class Intake:
         if known.state is FileState.FAILED and self._retry.get(seen.name, 0.0) > time.monotonic():
             return False
         ended = known.state not in _TAKEN
-        return ended or (seen.size, seen.mtime_ns) != (known.size, known.mtime_ns)
+        # A file that takes another one's name has a number of its own, even if it has its time.
+        other = self._numbered and ino_of(seen) != known.ino
+        return ended or other or (seen.size, seen.mtime_ns) != (known.size, known.mtime_ns)
 
     def _enter(self, fresh: Sequence[Seen]) -> None:
         """Files that are to be taken: known to the database before anything is done with them."""
@@ -251,12 +257,14 @@ class Intake:
     def _change(self, seen: Seen, other: Last | None) -> Change:
         known = self._known.get(seen.name)
         if known is None and other is not None and self._is_last(seen, other):
-            return was_there(seen, other)
+            return was_there(seen, other, self._daq.options)
         return waits(seen, known, other)
 
     def _is_last(self, seen: Seen, last: Last) -> bool:
-        """Whether a file is what was taken last, as its times tell, and that is still there."""
-        if (last.size, last.mtime_ns) != (seen.size, seen.mtime_ns):
+        """Whether a file is the one that was taken last, and that is still there."""
+        same = (last.size, last.mtime_ns, last.ino) == (seen.size, seen.mtime_ns, ino_of(seen))
+        hashed = last.sha256 is not None or self._daq.options.skip_checksum
+        if not same or not hashed or last.source != f"{self._daq.source}/{seen.name}":
             return False
         try:
             return (self.place.data / last.path).lstat().st_size == last.size

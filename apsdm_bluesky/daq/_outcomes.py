@@ -4,13 +4,17 @@ import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ._changes import ended_as
+from ._changes import ended_as, ino_of
 from ._copy import Copied, IncompleteError, NotTakenError, Order, StoppedError
 from ._daq import FileState
 from ._pool import Outcome
 from ._source import OddFileError
 from ._target import TargetError
 from ._work import Change, Known, Last
+
+_PASSING = frozenset(
+    {errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EMFILE, errno.ENFILE}
+)
 
 
 @dataclass(slots=True)
@@ -77,6 +81,7 @@ def _taken(settled: Settled, order: Order, result: Copied, held: Last | None) ->
             state=FileState.STORED if held is None else FileState.CATALOGUED,
             size=result.size,
             mtime_ns=result.mtime_ns,
+            ino=ino_of(order.seen),
             version=result.version,
             path=result.path,
             sha256=result.sha256,
@@ -103,8 +108,8 @@ def _not_taken(settled: Settled, name: str, error: Exception, known: Known) -> N
 
 
 def is_stale(error: Exception) -> bool:
-    """Whether a network file system has lost what was open: its name may lead to it again, or to another."""
-    return isinstance(error, OSError) and error.errno == errno.ESTALE
+    """Whether a fault is not the file's: a file server that does not answer, or has lost what was open."""
+    return isinstance(error, OSError) and error.errno in _PASSING
 
 
 def _ended(name: str, error: Exception, known: Known) -> Change:

@@ -21,7 +21,17 @@ _TAKEN = (FileState.STORED, FileState.CATALOGUED)
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """The last version of a file that was taken: by the DAQ itself (`own`), or by another one."""
+    """The last version of a file that was taken: by the DAQ itself (`own`), or by another one.
+
+    Parameters
+    ----------
+    ino
+        The file's number where it was read; 0 where that is not known.
+    source
+        Where another DAQ has read it.
+    left_out
+        What that one's options leave out: `catalogue`, `archive`.
+    """
 
     version: int
     path: str
@@ -30,6 +40,9 @@ class Last:
     sha256: str | None
     run: str | None
     own: bool
+    ino: int = 0
+    source: str = ""
+    left_out: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,7 @@ class Known:
     mtime_ns: int
     version: int
     last: Last | None
+    ino: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +77,7 @@ class Change:
     run: str | None = None
     reason: str = ""
     touched: bool = False
+    ino: int = 0
 
 
 class WorkStore:
@@ -123,7 +138,7 @@ class WorkStore:
 
     def known(self, daq: str) -> dict[str, Known]:
         """All names that a DAQ has seen, by their latest version."""
-        columns = (files.c.name, files.c.state, files.c.size, files.c.mtime_ns, files.c.version)
+        columns = (files.c.name, files.c.state, files.c.size, files.c.mtime_ns, files.c.version, files.c.ino)
         query = sa.select(*columns, files.c.path, files.c.sha256, files.c.run).where(files.c.daq == daq)
         found: dict[str, Known] = {}
         with self._database.read() as connection:
@@ -132,26 +147,37 @@ class WorkStore:
                 last = None if before is None else before.last
                 if row.state in _TAKEN:
                     last = _last(row, own=True)
-                found[row.name] = Known(FileState(row.state), row.size, row.mtime_ns, row.version, last)
+                found[row.name] = Known(
+                    FileState(row.state), row.size, row.mtime_ns, row.version, last, row.ino
+                )
         return found
 
     def taken(self, bases: Sequence[str]) -> Mapping[str, Last]:
         """The last version of each place, absolute, that holds one, whichever DAQ has brought it."""
-        columns = (files.c.base, files.c.version, files.c.path, files.c.size, files.c.mtime_ns)
-        query = sa.select(*columns, files.c.sha256, files.c.run).order_by(files.c.version)
+        query = self._of_others().order_by(files.c.version)
         found: dict[str, Last] = {}
         with self._database.read() as connection:
             for some in _parts(bases):
-                of_some = query.where(files.c.base.in_(some), files.c.state.in_(_TAKEN))
-                found.update((row.base, _last(row, own=False)) for row in connection.execute(of_some))
+                rows = connection.execute(query.where(files.c.base.in_(some)))
+                found.update((row.base, _others(row)) for row in rows)
         return found
 
     def holder(self, base: str, path: str) -> Last | None:
         """What is known of a version that lies at `path`, whichever DAQ has brought it."""
-        query = sa.select(files).where(files.c.base == base, files.c.path == path, files.c.state.in_(_TAKEN))
+        query = self._of_others().where(files.c.base == base, files.c.path == path)
         with self._database.read() as connection:
             row = connection.execute(query.order_by(files.c.id).limit(1)).one_or_none()
-            return None if row is None else _last(row, own=False)
+            return None if row is None else _others(row)
+
+    def _of_others(self) -> sa.Select[Any]:
+        mine = (
+            daqs.c.db_station == self._database.station
+        )  # others may have a disk of their own at the same path
+        return (
+            sa.select(files, daqs.c.source, daqs.c.options)
+            .join(daqs, daqs.c.id == files.c.daq)
+            .where(files.c.state.in_(_TAKEN), mine)
+        )
 
     def add(self, daq: str, new: Sequence[Change], bases: Mapping[str, str]) -> None:
         """Files that were seen for the first time, or have changed since they were taken."""
@@ -209,7 +235,9 @@ class WorkStore:
             for change in touched:
                 connection.execute(sa.delete(files).where(*waiting), {"b_name": change.name})
                 same = (files.c.daq == daq, files.c.name == change.name, files.c.path == change.path)
-                connection.execute(sa.update(files).where(*same).values(mtime_ns=change.mtime_ns))
+                connection.execute(
+                    sa.update(files).where(*same).values(mtime_ns=change.mtime_ns, ino=change.ino)
+                )
             _tell(connection, daq, told)
 
     def give_up(self, daq: str, state: FileState, reason: str) -> None:
@@ -244,6 +272,7 @@ def _row(change: Change) -> dict[str, object]:
         "state": change.state,
         "size": change.size,
         "mtime_ns": change.mtime_ns,
+        "ino": change.ino,
         "version": change.version,
         "path": change.path,
         "sha256": change.sha256,
@@ -253,8 +282,14 @@ def _row(change: Change) -> dict[str, object]:
     }
 
 
-def _last(row: sa.Row[tuple[object, ...]], *, own: bool) -> Last:
-    return Last(row.version, row.path, row.size, row.mtime_ns, row.sha256, row.run, own)
+def _last(row: sa.Row[Any], *, own: bool, **more: Any) -> Last:
+    return Last(row.version, row.path, row.size, row.mtime_ns, row.sha256, row.run, own, row.ino, **more)
+
+
+def _others(row: sa.Row[Any]) -> Last:
+    options = json.loads(row.options)
+    left_out = frozenset(what for what in ("catalogue", "archive") if options[f"skip_{what}"])
+    return _last(row, own=False, source=f"{row.source}/{row.name}", left_out=left_out)
 
 
 def _parts(names: Sequence[str]) -> Iterator[Sequence[str]]:

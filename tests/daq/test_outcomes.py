@@ -47,7 +47,13 @@ def change_of(answer: Answer, **more: object) -> Change:
 
 def test_a_new_file_is_stored() -> None:
     assert change_of(copied()) == Change(
-        name="a/x.dat", state=FileState.STORED, size=5, mtime_ns=7, path="in/a/x.dat", sha256="aa"
+        name="a/x.dat",
+        state=FileState.STORED,
+        size=5,
+        mtime_ns=7,
+        ino=SEEN.ino,
+        path="in/a/x.dat",
+        sha256="aa",
     )
     assert settled(copied()).notices == []
 
