@@ -106,7 +106,7 @@ def porter(home: Path, step: int) -> None:
         rules={},
         parallel=1,
         sources=[],
-        home=str(home),
+        home=str(home / "daq"),
     )
     work = _Porter(settings, [CopyProcess("here-0", [])])
     threading.Thread(target=_end_when_drained, args=(home,), daemon=True).start()
