@@ -1,6 +1,5 @@
 """Whether a DAQ can be as it is asked for."""
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -10,6 +9,8 @@ from apsdm_bluesky.texts import is_text
 
 from ._daq import DaqOptions, Kind, NewDaq
 from ._wants import Wants
+
+_LONGEST_S = 10_000 * 3600  # more than a year
 
 
 def check_new(new: NewDaq, *, sources: Sequence[Path], home: Path | None) -> None:
@@ -64,8 +65,10 @@ def _check_options(options: DaqOptions) -> None:
     if options.destination and options.skip_transfer:
         raise DaqError("destination: files that are not copied stay where they are; leave one of them out")
     limit = options.max_run_time_s
-    if limit is not None and not 0 < limit < math.inf:
-        raise DaqError(f"max_run_time_s {limit}: give the seconds after which it stops by itself")
+    if limit is not None and not 0 < limit <= _LONGEST_S:
+        raise DaqError(
+            f"max_run_time_s {limit}: give up to {_LONGEST_S} seconds, after which it stops by itself"
+        )
     try:
         Wants(options.include, options.exclude)
     except ConfigError as error:

@@ -169,7 +169,7 @@ class Copier:
         fd = source.open(seen.name)
         try:
             info, remark = self._looked_at(fd, seen, forgive=order.forgive)
-            part = self._incoming.new(f"{self._name}-{number}.part")
+            part = self._incoming.new(f"{self._name}-{number}.part", info.st_mode)
             try:
                 digest = self._copy(fd, info.st_size, part.fd)
                 _check_unchanged(source, seen.name, fd, info)

@@ -26,7 +26,7 @@ _RETRY = 30  # a file that could not be taken is tried again after so many times
 _CLOCK_TICK_S = 0.01  # the times in a file system go in steps
 _TARGET_RETRY_S = 5.0  # at most: an experiment that cannot be written is tried again so often
 _TARGET_RETRY = 10  # ... or after so many times what a file has to rest
-_AGAIN_S = 0.1
+_AGAIN_S, _LONGEST_AGAIN_S = 0.05, 30.0
 _AT_ONCE = 1000
 
 
@@ -81,6 +81,7 @@ class Intake:
         self._retry: dict[str, float] = {}
         self._why: dict[str, str] = {}  # what is not whole of those that wait, as the database has it
         self._disturbed: set[str] = set()
+        self._tries: dict[str, int] = {}
         self._blocked: set[str] = set()  # those that wait for the experiment's folder to be mended
         self._hindered = ""
         self._find_others()
@@ -338,10 +339,12 @@ class Intake:
                 self._settling.forget(change.name)
                 self._why.pop(change.name, None)
                 self._disturbed.discard(change.name)
+                self._tries.pop(change.name, None)
                 if change.state is FileState.FAILED:
                     self._retry[change.name] = now + _RETRY * self._settling.settle_s
+            for name in settled.again:
+                self._wait_again(name, now)
             for names, pause in (
-                (settled.again, _AGAIN_S),
                 (settled.blocked, min(_TARGET_RETRY_S, _TARGET_RETRY * self._settling.settle_s)),
                 ([name for name, _ in settled.incomplete], self._settling.settle_s),
             ):
@@ -349,6 +352,13 @@ class Intake:
                 self._blocked.difference_update(names)
                 self._waiting.update((name, (now + pause, None)) for name in names)
             self._blocked.update(settled.blocked)
+
+    def _wait_again(self, name: str, now: float) -> None:
+        """Later each time: where a file is never twice the same, nobody is to be kept busy by it."""
+        tries = self._tries[name] = self._tries.get(name, 0) + 1
+        self._flying.discard(name)
+        self._blocked.discard(name)
+        self._waiting[name] = now + min(_AGAIN_S * 2.0**tries, _LONGEST_AGAIN_S), None
 
     def _base_of(self, name: str) -> str:
         """Where its first version lies; a name that is no path any more is never taken."""

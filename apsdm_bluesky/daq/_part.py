@@ -39,13 +39,19 @@ class Incoming:
         self._path = path
         self._folder: Folder | None = None
 
-    def new(self, name: str) -> "Part":
-        """An empty part of that name; one process at a time has it. What was left of another one goes."""
+    def new(self, name: str, rights: int) -> "Part":
+        """An empty part of that name; one process at a time has it. What was left of another one goes.
+
+        Parameters
+        ----------
+        rights
+            The mode of the file that is copied: nobody else gets more.
+        """
         try:
-            return Part(self._at(), name)
+            return Part(self._at(), name, rights)
         except FileNotFoundError:  # the folder was removed
             self._folder = None
-            return of_all(Part, self._at(), name)
+            return of_all(Part, self._at(), name, rights)
         except OSError as error:
             raise hindered(error) from error
 
@@ -63,14 +69,15 @@ class Incoming:
 class Part:
     """A file of its own: that nobody has under another name is what `O_EXCL` says."""
 
-    def __init__(self, folder: Folder, name: str) -> None:
+    def __init__(self, folder: Folder, name: str, rights: int) -> None:
         self._folder = folder
         self._name = name
+        mode = (rights & 0o666) | 0o600
         try:
-            self.fd = os.open(name, _PART, 0o666, dir_fd=folder.fd)
+            self.fd = os.open(name, _PART, mode, dir_fd=folder.fd)
         except FileExistsError:  # what was left, which may be another file's second name: never written into
             os.unlink(name, dir_fd=folder.fd)
-            self.fd = os.open(name, _PART, 0o666, dir_fd=folder.fd)
+            self.fd = os.open(name, _PART, mode, dir_fd=folder.fd)
 
     def close(self) -> None:
         """Write no more; a file server may only now tell that its disk is full."""

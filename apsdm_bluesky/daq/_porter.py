@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import resource
 import sys
 import threading
 import time
@@ -31,6 +32,8 @@ def main() -> int:
     """Work until the standard input ends, as the agent does; returns the exit code."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     settings = Settings.decode(sys.stdin.readline())
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a folder that is watched takes some
     processes: list[CopyProcess] = []
     for number in range(settings.parallel):  # before there is any thread
         processes.append(CopyProcess(f"{settings.station}-{number}", processes))

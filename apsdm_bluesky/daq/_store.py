@@ -49,13 +49,18 @@ class DaqStore:
         """Close the database."""
         self._database.close()
 
-    def start(self, new: NewDaq, *, actor: str) -> Daq:
+    def start(self, new: NewDaq, *, actor: str, most: int | None = None) -> Daq:
         """Have a folder watched, or a folder or file taken.
+
+        Parameters
+        ----------
+        most
+            DAQs and uploads of one owner that may be at work; None: any number.
 
         Raises
         ------
         DaqError
-            It cannot be as it is asked for, or one of that folder runs for that experiment already.
+            It cannot be as it is asked for, one of that folder runs already, or too many do.
         """
         check_new(new, sources=self._sources, home=self._home)
         uid, now, limit = uuid.uuid4().hex, time.time(), new.options.max_run_time_s
@@ -70,6 +75,7 @@ class DaqStore:
         }
         with self._database.begin() as connection:
             self._refuse_second(connection, new)
+            _refuse_many(connection, new.owner, most)
             connection.execute(sa.insert(daqs).values(values))
             _notice(connection, uid, f"started by {actor}")
         return self.get(uid)
@@ -188,6 +194,14 @@ def _superseded() -> sa.Exists:
     return sa.exists().where(
         newer.c.daq == files.c.daq, newer.c.name == files.c.name, newer.c.version > files.c.version
     )
+
+
+def _refuse_many(connection: sa.Connection, owner: str, most: int | None) -> None:
+    query = sa.select(sa.func.count()).where(daqs.c.owner == owner, daqs.c.state.in_(ACTIVE))
+    if most is not None and connection.execute(query).scalar_one() >= most:
+        raise DaqError(
+            f"{owner} has {most} DAQs and uploads at work already; stop one, or wait until one ends"
+        )
 
 
 def _notice(connection: sa.Connection, uid: str, text: str) -> None:

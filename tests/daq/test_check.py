@@ -110,6 +110,6 @@ def test_patterns_are_looked_at_first(place: Place) -> None:
     place.refused("is absolute", place.detector, exclude=("/etc/*",))
 
 
-@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf"), 36_000_001.0])
 def test_a_time_that_is_none(place: Place, seconds: float) -> None:
-    place.refused("give the seconds", place.detector, max_run_time_s=seconds)
+    place.refused("give up to 36000000 seconds", place.detector, max_run_time_s=seconds)

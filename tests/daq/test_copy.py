@@ -296,6 +296,17 @@ def test_a_part_that_is_also_another_file_is_never_written_into(bay: Bay) -> Non
     assert bay.stored() == {"x": b"one", "y": b"other"}
 
 
+@pytest.mark.parametrize(("mode", "copied"), [(0o600, 0o600), (0o640, 0o640), (0o777, 0o644), (0o400, 0o600)])
+def test_a_copy_is_readable_to_nobody_who_could_not_read_the_file(bay: Bay, mode: int, copied: int) -> None:
+    write(bay.folder / "x").chmod(mode)
+    before = os.umask(0o022)
+    try:
+        bay.take("x")
+    finally:
+        os.umask(before)
+    assert (bay.data / "x").stat().st_mode & 0o777 == copied
+
+
 def test_no_file_has_its_name_before_all_are_on_the_disk(bay: Bay, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"{number}" for number in range(6)]
     for name in names:

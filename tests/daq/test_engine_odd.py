@@ -198,11 +198,3 @@ def test_what_is_stored_can_be_read_by_others_and_is_no_program(experiment: Expe
     mode = (experiment.data / "x.sh").stat().st_mode
     assert not mode & (stat.S_IXUSR | stat.S_ISUID)
     experiment.check(upload)
-
-
-def test_an_empty_folder_is_an_upload_of_nothing(experiment: Experiment) -> None:
-    (experiment.source / "empty").mkdir()
-    upload = experiment.upload()
-    assert (upload.state, upload.reason, upload.counts.taken) == (DaqState.DONE, "", 0)
-    assert experiment.runs() == []
-    assert experiment.ended(experiment.start(Kind.UPLOAD, experiment.source / "empty")).counts.taken == 0

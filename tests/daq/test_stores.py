@@ -37,7 +37,9 @@ class Stores:
         for store in (self.daqs, self.work, self.batches):
             store.close()
 
-    def start(self, name: str = "source", kind: Kind = Kind.DAQ, **options: object) -> Daq:
+    def start(
+        self, name: str = "source", kind: Kind = Kind.DAQ, *, most: int | None = None, **options: object
+    ) -> Daq:
         source = self.folder / name
         source.mkdir(exist_ok=True)
         new = NewDaq(
@@ -49,7 +51,7 @@ class Stores:
             owner="eva",
             options=replace(DaqOptions(), **options),
         )
-        return self.daqs.start(new, actor="eva")
+        return self.daqs.start(new, actor="eva", most=most)
 
     def add(self, daq: Daq, *names: str, **more: object) -> None:
         rows = [change(name, FileState.WAITING, **more) for name in names]
@@ -273,3 +275,11 @@ def test_only_the_own_station_is_worked_for(
         assert foreign.work.holder("/exp/data/a", "a") is None
     finally:
         foreign.close()
+
+
+def test_so_many_of_one_owner_and_no_more(stores: Stores) -> None:
+    first = stores.start()
+    with pytest.raises(DaqError, match="eva has 1 DAQs and uploads at work already"):
+        stores.start("more", most=1)
+    stores.daqs.cancel(first.id, actor="eva")
+    stores.start("more", most=1)

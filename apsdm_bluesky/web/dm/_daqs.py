@@ -22,6 +22,7 @@ from ._task_info import TaskInfo
 router = APIRouter()
 
 _MOST = 1_000  # in a list
+_AT_WORK = 20  # DAQs and uploads of one person who is not staff: each takes a thread and files
 _OTHER_MACHINE = re.compile(r"[^/]*@|[^/]+:/")  # DM's `@host:/path`
 
 
@@ -96,7 +97,8 @@ def _start(here: DmStation, person: Person, kind: Kind, name: str, folder: str, 
         options=info.options(place, _workflow_owner(here, info, person)),
     )
     try:
-        return here.daqs.store.start(new, actor=f"{person.name} (DM)")
+        most = None if person.staff else _AT_WORK
+        return here.daqs.store.start(new, actor=f"{person.name} (DM)", most=most)
     except OSError as error:  # of a name that is too long, or a folder that this account may not look into
         raise HTTPException(
             400, f"{source}: cannot be looked at ({error.strerror}); see its access"
