@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from apsdm_bluesky.daq import DaqState, Kind
+from apsdm_bluesky.daq import DaqState
 from tests.daq.bench import Experiment
 from tests.daq.trees import write
 from tests.waiting import wait_for
