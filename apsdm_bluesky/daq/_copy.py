@@ -174,6 +174,8 @@ class Copier:
                 digest = self._copy(fd, info.st_size, part.fd)
                 _check_unchanged(source, seen.name, fd, info)
                 of_target(os.utime, part.fd, ns=(info.st_mtime_ns, info.st_mtime_ns))
+                if number >= _MANY:  # these are not brought to the disk one by one
+                    part.close()
             except BaseException:
                 part.remove()  # on a disk that is full it would take what others need
                 raise

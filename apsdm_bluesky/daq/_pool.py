@@ -20,7 +20,7 @@ from ._turns import Turns
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 200  # files that a process is given at a time ...
+_AT_ONCE = 1000  # files that a process is given at a time, to be brought to the disk together ...
 _BYTES_AT_ONCE = 64 << 20  # ... unless they are large
 _BATCH = 2000
 _BATCH_S = 0.2
@@ -105,7 +105,7 @@ class CopyPool:
 
     def _serve(self, process: CopyProcess) -> None:
         while True:
-            tasks = self._tasks.get_some(_fits)
+            tasks = self._tasks.get_some(_Load().takes)
             owner = tasks[0].owner
             with self._lock:
                 self._at[process] = owner
@@ -175,7 +175,15 @@ def _synced(target: Path, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
     return outcomes
 
 
-def _fits(tasks: Sequence[Task], following: Task) -> bool:
-    """Whether a task is given to a process together with others."""
-    size = sum(task.order.seen.size for task in tasks) + following.order.seen.size
-    return len(tasks) < _AT_ONCE and size <= _BYTES_AT_ONCE
+class _Load:
+    """What a process is given at a time."""
+
+    def __init__(self) -> None:
+        self._files = 0
+        self._bytes = 0
+
+    def takes(self, task: Task) -> bool:
+        """Whether a task is given together with those before."""
+        self._files += 1
+        self._bytes += task.order.seen.size
+        return self._files <= _AT_ONCE and self._bytes <= _BYTES_AT_ONCE

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -21,19 +21,20 @@ class Turns(Generic[T]):
             self._queues.setdefault(owner, deque()).append(thing)
             self._changed.notify()
 
-    def get_some(self, fits: Callable[[Sequence[T], T], bool]) -> list[T]:
+    def get_some(self, fits: Callable[[T], bool]) -> list[T]:
         """The first things of the owner whose turn it is, as soon as there are any.
 
         Parameters
         ----------
         fits
-            Whether one more goes with those that are given already; the first one always goes.
+            Asked of each in turn, whether it goes with those before; the first one always goes.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._queues)
             owner, waiting = self._queues.popitem(last=False)
             given = [waiting.popleft()]
-            while waiting and fits(given, waiting[0]):
+            fits(given[0])
+            while waiting and fits(waiting[0]):
                 given.append(waiting.popleft())
             if waiting:
                 self._queues[owner] = waiting

@@ -17,6 +17,8 @@ from ._tables import TABLES, daqs, files, notices
 
 _AT_ONCE = 500  # names in one question; SQLite takes no more than 32,766 values
 _TAKEN = (FileState.STORED, FileState.CATALOGUED)
+# A condition that SQLite takes no index for: by that of states it would go through all that wait for each name.
+_WAITS = sa.func.coalesce(files.c.state, "") == FileState.WAITING
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,9 @@ class WorkStore:
             for some in _parts(list(names)):
                 change = sa.update(files).where(files.c.daq == daq, files.c.name.in_(some))
                 connection.execute(
-                    change.where(files.c.state.in_(ended)).values(state=FileState.WAITING, reason="")
+                    change.where(sa.func.coalesce(files.c.state, "").in_(ended)).values(
+                        state=FileState.WAITING, reason=""
+                    )
                 )
 
     def forget(self, daq: str, name: str) -> None:
@@ -206,11 +210,7 @@ class WorkStore:
 
     def explain(self, daq: str, why: Sequence[tuple[str, str]]) -> None:
         """Why files wait, each a name and a reason."""
-        waiting = (
-            files.c.daq == daq,
-            files.c.name == sa.bindparam("b_name"),
-            files.c.state == FileState.WAITING,
-        )
+        waiting = (files.c.daq == daq, files.c.name == sa.bindparam("b_name"), _WAITS)
         rows = [{"b_name": name, "reason": reason} for name, reason in why]
         if rows:
             change = sa.update(files).where(*waiting).values(reason=sa.bindparam("reason"))
@@ -221,11 +221,7 @@ class WorkStore:
         """Bring files that wait to where they stand now; `told` as in `tell`."""
         if not changes and not told:
             return
-        waiting = (
-            files.c.daq == daq,
-            files.c.name == sa.bindparam("b_name"),
-            files.c.state == FileState.WAITING,
-        )
+        waiting = (files.c.daq == daq, files.c.name == sa.bindparam("b_name"), _WAITS)
         moved = [_row(change) | {"b_name": change.name} for change in changes if not change.touched]
         touched = [change for change in changes if change.touched]
         with self._database.begin() as connection:
