@@ -17,7 +17,7 @@ from ._tables import TABLES, daqs, files, notices
 
 _AT_ONCE = 500  # names in one question; SQLite takes no more than 32,766 values
 _TAKEN = (FileState.STORED, FileState.CATALOGUED)
-# A condition that SQLite takes no index for: by that of states it would go through all that wait for each name.
+# A condition that SQLite takes no index for: by the one of states it would go through all that wait.
 _WAITS = sa.func.coalesce(files.c.state, "") == FileState.WAITING
 
 
