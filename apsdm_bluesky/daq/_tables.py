@@ -43,7 +43,7 @@ files = sa.Table(
     sa.Column("state", sa.String, nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("mtime_ns", sa.BigInteger, nullable=False),
-    sa.Column("ino", sa.BigInteger, nullable=False),
+    sa.Column("ino", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("base", Text),
     sa.Column("path", Text),
     sa.Column("sha256", sa.String),
