@@ -44,11 +44,27 @@ def test_there_is_no_such_call(ann_http):
 
 
 def test_what_is_others_is_none(ann_http):
-    assert "not yours" in told(ann_http.get("/dm/workflowsByOwner/pete"), 404)
+    assert "not yours" in told(ann_http.get("/dm/processingJobsByOwner/pete"), 404)
     told(ann_http.get(f"/dm/workflowsByOwner/pete/{encoded('x')}"), 404)
-    told(ann_http.get("/dm/processingJobsByOwner/pete"), 404)
     start_of_pete = f"/dm/processingJobsByWorkflow/pete/{encoded('x')}/startProcessingJob"
     told(ann_http.post(start_of_pete), 404)
+
+
+def test_workflows_of_others_are_read_and_started_as_on_the_pages(ann_http, jobs):
+    owner, name = jobs.workflow.owner, jobs.workflow.name
+    assert name in [one["name"] for one in ann_http.get(f"/dm/workflowsByOwner/{owner}").json()]
+    assert ann_http.get(f"/dm/workflowsByOwner/{owner}/{encoded(name)}").json()["owner"] == owner
+    path = f"/dm/processingJobsByWorkflow/{owner}/{encoded(name)}/startProcessingJob"
+    started = ann_http.post(path, params={"argsDict": encoded_json({"path": "/x"})}).json()
+    assert (started["owner"], started["workflow"]["owner"]) == ("ann", owner)
+    told(ann_http.get(f"/dm/processingJobsByOwner/{owner}"), 404)
+
+
+def test_a_daq_may_start_a_workflow_of_others(ann_http, gel, watched, daqs, jobs):
+    name, owner = jobs.workflow.name, jobs.workflow.owner
+    record = start(ann_http, gel.name, watched, workflowName=name, workflowOwner=owner).json()
+    assert (record["workflowName"], record["workflowOwner"], record["owner"]) == (name, owner, "ann")
+    assert daqs.get(record["id"]).owner == "ann"
 
 
 def test_staff_see_what_is_others(chief_http, jobs):
@@ -280,7 +296,7 @@ def test_what_a_daq_cannot_be_asked_for_is_told(ann_http, gel, tmp_path, info, t
 
 def test_jobs_of_a_daq_may_be_others_for_staff_only(ann_http, chief_http, gel, watched, daqs):
     told(start(ann_http, gel.name, watched, workflowJobOwner="pete"), 403)
-    told(start(ann_http, gel.name, watched, workflowName="x", workflowOwner="pete"), 404)
+    told(start(ann_http, gel.name, watched, workflowName="x", workflowOwner="pete"), 400)
     record = start(chief_http, gel.name, watched, workflowJobOwner="paul").json()
     assert record["workflowJobOwner"] == "paul"
 
