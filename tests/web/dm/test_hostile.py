@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import sqlite3
 from urllib.parse import quote
 
 import httpx
@@ -11,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
 from apsdm_bluesky.web.dm import _daqs, _experiments, _facility, _login, _processing
 from apsdm_bluesky.web.dm._service import tell_errors
@@ -192,6 +194,22 @@ def test_a_defect_is_told_without_its_traceback():
             return await http.get("/broken")
 
     assert "secret" not in told(asyncio.run(ask()), 500)
+
+
+def test_a_database_that_does_not_answer_is_told():
+    """Of accounts, that is: logging in and out write there."""
+    app = FastAPI()
+    tell_errors(app)
+
+    @app.post("/login")
+    async def enter():
+        raise OperationalError("secret", None, sqlite3.OperationalError("database is locked"))
+
+    async def ask():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as http:
+            return await http.post("/login")
+
+    assert "secret" not in told(asyncio.run(ask()), 503)
 
 
 def test_every_route_is_in_the_reference():
