@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from apsdm_bluesky.errors import ApsdmError, DaqError, ExperimentError, WorkflowError
 from apsdm_bluesky.tiled_config import DM_LOGIN, person_of
 
-from ._answer import Answer, refused
+from ._answer import refused
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ async def _unavailable(_: Request, error: ApsdmError) -> Response:
 
 
 async def _no_accounts(_: Request, error: SQLAlchemyError) -> Response:
-    """Our own stores tell theirs as an `ApsdmError`; this is of Tiled's accounts: busy, or the disk is full."""
+    """Our own stores tell theirs as an `ApsdmError`; this is of accounts: busy, or the disk is full."""
     log.error("the database of accounts: %s", getattr(error, "orig", None) or type(error).__name__)
     return refused(503, "Logins cannot be looked up or written now; try again, or see the server's log.")
 
