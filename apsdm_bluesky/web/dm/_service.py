@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from apsdm_bluesky.errors import ApsdmError, DaqError, ExperimentError, WorkflowError
 from apsdm_bluesky.tiled_config import DM_LOGIN, person_of
 
-from ._answer import refused
+from ._answer import SESSION_IS_OVER, refused
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,8 @@ class DmService:
         except SQLAlchemyError as error:
             return await _no_accounts(request, error)
         if person is None:
-            return refused(401, f"Not logged in: POST username and password to {LOGIN}.")
+            over = SESSION_IS_OVER if request.cookies.get(DM_LOGIN.cookie) else None
+            return refused(401, f"Not logged in: POST username and password to {LOGIN}.", code=over)
         if "\0" in path:
             return refused(400, "The address holds a zero byte.")
         request.state.person = person
