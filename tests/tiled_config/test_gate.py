@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from apsdm_bluesky.tiled_config import LOGIN_COOKIE
+from apsdm_bluesky.tiled_config import BROWSER_LOGIN, DM_LOGIN, LOGIN_COOKIE
 from apsdm_bluesky.tiled_config._gate import _read
-from tests.people import browser, logged_in
+from tests.people import added, browser, logged_in
+from tests.web.pages import enter
 
 
 def sent(server, request: bytes, *, wait: float = 10.0) -> bytes:
@@ -70,6 +71,35 @@ def test_a_body_is_read_whole_or_not_at_all(messages, body):
         return next(coming)
 
     assert asyncio.run(_read(receive, 4)) == body
+
+
+WEEK_S = 7 * 24 * 3600
+
+
+@pytest.mark.parametrize("kind", [BROWSER_LOGIN, DM_LOGIN], ids=lambda kind: kind.cookie)
+@pytest.mark.parametrize(
+    ("scopes", "expires_in"), [(["read:metadata"], 60), (None, None), (None, WEEK_S)], ids=str
+)
+def test_the_note_of_a_login_makes_no_key_one(tiled_server, kind, scopes, expires_in):
+    """Whoever makes a key chooses its note."""
+    wish = {"scopes": scopes or [*kind.scopes], "expires_in": expires_in, "note": kind.note}
+    with logged_in(tiled_server, "kim") as http:
+        made = http.post("/api/v1/auth/apikey", json=wish)
+    secret = made.json()["secret"]
+    for headers in ({"Cookie": f"{kind.cookie}={secret}"}, {"Authorization": f"Apikey {secret}"}):
+        with browser(tiled_server, **headers) as http:
+            assert http.get("/jobs").status_code == 303
+            assert http.get("/dm/experiments").status_code == 401
+
+
+def test_a_login_opens_pages_from_its_cookie_only(tiled_server):
+    with browser(tiled_server) as http:
+        added(tiled_server, "kim")
+        assert enter(http, "kim").status_code == 303
+        assert http.get("/jobs").status_code == 200
+        secret = http.cookies[LOGIN_COOKIE]
+    with browser(tiled_server, Authorization=f"Apikey {secret}") as http:
+        assert http.get("/jobs").status_code == 303
 
 
 def test_a_key_that_only_reads_opens_no_page(tiled_server):
