@@ -149,7 +149,7 @@ def _is_login(key: Any, kind: LoginKind) -> bool:
     """Whether this key came of a login. Its note alone says nothing: whoever makes a key chooses that."""
     if key.note != kind.note or key.expiration_time is None or sorted(key.scopes) != sorted(kind.scopes):
         return False
-    return key.expiration_time.replace(tzinfo=UTC) <= datetime.now(UTC) + LOGIN_LIFE
+    return bool(key.expiration_time.replace(tzinfo=UTC) <= datetime.now(UTC) + LOGIN_LIFE)
 
 
 async def _of_token(token: str, settings: Settings, db: AsyncSession) -> Any:

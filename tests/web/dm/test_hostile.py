@@ -8,12 +8,13 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
+from apsdm_bluesky.web._forms import form_of
 from apsdm_bluesky.web.dm import _daqs, _experiments, _facility, _login, _processing
 from apsdm_bluesky.web.dm._service import tell_errors
 from tests.docs.pages import pages, table
@@ -210,6 +211,21 @@ def test_a_database_that_does_not_answer_is_told():
             return await http.post("/login")
 
     assert "secret" not in told(asyncio.run(ask()), 503)
+
+
+def test_a_form_that_never_comes_whole_is_not_waited_for():
+    coming = iter([{"type": "http.request", "body": b"username=", "more_body": True}])
+
+    async def receive():
+        for message in coming:
+            return message
+        return await asyncio.Event().wait()
+
+    request = Request({"type": "http", "method": "POST", "path": "/dm/login", "headers": []}, receive)
+    with pytest.raises(HTTPException, match="was not there") as refused:
+        asyncio.run(form_of(request, 100, patience_s=0.01))
+    assert refused.value.status_code == 408
+    assert refused.value.headers == {"Connection": "close"}
 
 
 def test_every_route_is_in_the_reference():
