@@ -215,11 +215,26 @@ def test_an_experiment_that_cannot_be_is_told(chief_http, given):
     told(chief_http.post("/dm/experiments/addExperiment", params=params), 400)
 
 
+def test_the_numbers_of_an_experiment_may_lack_their_zeros(chief_http, experiments):
+    given = {"name": "zeros", "proposalId": 900101, "esafId": "0900501"}
+    made = chief_http.post("/dm/experiments/addExperiment", params={"experiment": encoded_json(given)}).json()
+    assert (made["proposalId"], made["esafId"]) == ("0900101", "900501")
+    assert experiments.get("zeros").proposal == "0900101"
+
+
+def test_numbers_that_the_facility_does_not_know_are_told_without_its_file(chief_http):
+    given = {"name": "numbers", "proposalId": 424242}
+    answer = chief_http.post("/dm/experiments/addExperiment", params={"experiment": encoded_json(given)})
+    message = told(answer, 400)
+    assert "proposalId '424242'" in message
+    assert "/" not in message
+
+
 def test_an_experiment_of_the_year_one_can_be_read(chief_http, experiments):
     given = {"name": "old", "startDate": "0001-01-01", "endDate": "9999-12-31"}
     made = chief_http.post("/dm/experiments/addExperiment", params={"experiment": encoded_json(given)})
     assert made.json()["startDate"] == "0001-01-01 00:00:00"
-    assert made.json()["endDate"] == "9999-12-31 00:00:00"
+    assert made.json()["endDate"] == "9999-12-31 23:59:59"
 
 
 def test_all_experiments_are_listed(chief_http, pete_http, gel):
