@@ -4,7 +4,7 @@ from ._chosen import chosen_experiment
 from ._current import CurrentExperiment
 from ._experiment import Experiment, NewExperiment
 from ._facility import Esaf, FacilityDatabase, FacilityUser, Proposal
-from ._from_facility import with_facility
+from ._from_facility import spellings, with_facility
 from ._names import MAX_NAME, check_name
 from ._ongoing import Ongoing
 from ._open_facility import FACILITY_GROUP, open_facility
@@ -29,5 +29,6 @@ __all__ = [
     "chosen_experiment",
     "open_experiments",
     "open_facility",
+    "spellings",
     "with_facility",
 ]

@@ -1,10 +1,21 @@
 """What a new experiment takes from its proposal and its ESAF."""
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from apsdm_bluesky.errors import ExperimentError
 
 from ._experiment import NewExperiment
 from ._facility import Esaf, FacilityDatabase, FacilityUser, Proposal
+
+_One = TypeVar("_One", Esaf, Proposal)
+
+
+def spellings(number: str) -> tuple[str, ...]:
+    """How a number may be written: people and clients leave zeros out, or fill it up to seven digits."""
+    return tuple(dict.fromkeys((number, number.lstrip("0") or "0", number.zfill(7))))
 
 
 def with_facility(
@@ -12,7 +23,8 @@ def with_facility(
 ) -> tuple[NewExperiment, Sequence[FacilityUser]]:
     """Fill what is not given in from the experiment's ESAF and proposal, the ESAF first.
 
-    Description (the title), start and end, and users, those of both.
+    Description (the title), start and end, and users, those of both. The numbers become the facility's own,
+    with the zeros that they begin with there.
 
     Returns
     -------
@@ -27,9 +39,11 @@ def with_facility(
     """
     found: list[Esaf | Proposal] = []
     if new.esaf is not None:
-        found.append(facility.esaf(new.esaf))
+        found.append(esaf := _looked_up(facility.esaf, new.esaf))
+        new = dataclasses.replace(new, esaf=esaf.id)
     if new.proposal is not None:
-        found.append(facility.proposal(new.proposal))
+        found.append(proposal := _looked_up(facility.proposal, new.proposal))
+        new = dataclasses.replace(new, proposal=proposal.id)
     if not found:
         return new, ()
     filled = dataclasses.replace(
@@ -45,3 +59,15 @@ def with_facility(
     known = {user.badge for user in people if user.login}
     nameless = {user.badge: user for user in people if user.badge not in known}
     return dataclasses.replace(filled, users=logins), tuple(nameless.values())
+
+
+def _looked_up(find: Callable[[str], _One], number: str) -> _One:
+    """That of this number, however it is written; the error is that of the number as it was given."""
+    as_given, *others = spellings(number)
+    try:
+        return find(as_given)
+    except ExperimentError:
+        for spelling in others:
+            with contextlib.suppress(ExperimentError):
+                return find(spelling)
+        raise

@@ -6,7 +6,7 @@
   (`/api/graphql`) tells its schema. This package uses neither; they are not served.
 - A form without a script brings Tiled's token against forged requests in the address; Tiled compares that as a list
   and fails. It becomes the header that Tiled compares well.
-- A login's body may be of any size. One of more than 64 KiB is refused.
+- A login's body may be of any size, and take any time. One of more than 64 KiB or 10 s is refused.
 - Ending a session by its number fails without a login; that is told as what it is.
 - Its page `/ui` reads any file that its address names by `..` or a second slash; such addresses are not served.
 - A key in the address becomes the browser's login, so that a link logs in as whoever sent it; it becomes a header of
@@ -19,6 +19,7 @@ What is for DM's clients never comes to Tiled: it sets a cookie of its own with 
 header of the one that they expect for their login.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection, Iterator, MutableMapping
 from pathlib import PurePosixPath
@@ -37,6 +38,7 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 _NOT_SERVED = ("/zarr", "/api/graphql")
 _LOGINS = ("/login", "/logout", "/api/v1/auth/")
 _LARGEST_LOGIN = 1 << 16
+_LOGIN_PATIENCE_S = 10.0
 _LARGEST_REGISTERING = 1 << 26
 _REGISTERING = ("/api/v1/register", "/api/v1/metadata", "/api/v1/data_source")
 
@@ -114,7 +116,12 @@ async def _checked(scope: Message, path: str, receive: Receive, send: Send) -> R
         await _refuse(scope, send, 401, "Not logged in.")
         return None
     if path.startswith(_LOGINS):
-        body = await _read(receive, _LARGEST_LOGIN)
+        try:
+            async with asyncio.timeout(_LOGIN_PATIENCE_S):
+                body = await _read(receive, _LARGEST_LOGIN)
+        except TimeoutError:
+            await _refuse(scope, send, 408, f"The login was not there after {_LOGIN_PATIENCE_S:g} s.")
+            return None
         if body is None:
             await _refuse(scope, send, 413, "More than 64 KiB are no login.")
             return None
@@ -224,5 +231,6 @@ async def _refuse(scope: Message, send: Send, status: int, detail: str) -> None:
         return
     body = json.dumps({"detail": detail}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers.append((b"connection", b"close"))  # what was not read yet is not waited for
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

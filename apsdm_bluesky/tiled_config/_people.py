@@ -40,7 +40,7 @@ class LoginKind:
     cookie, path
         Its name, and where it is sent.
     note
-        Marks the keys; a key of another kind opens nothing here.
+        Marks the keys; a key of another kind opens nothing here. Others may write it into theirs: it is not enough.
     scopes
         What it opens in Tiled's own interface.
     """
@@ -137,11 +137,19 @@ async def _principal(request: Request, db: AsyncSession, kind: LoginKind) -> Any
     scheme, credential = get_authorization_scheme_param(request.headers.get("Authorization"))
     if scheme.lower() == "bearer":
         return await _of_token(credential, _settings(request), db)
-    key = credential if scheme.lower() == "apikey" else request.cookies.get(kind.cookie, "")
+    given = scheme.lower() == "apikey"
+    key = credential if given else request.cookies.get(kind.cookie, "")
     found = await lookup_valid_api_key(db, _bytes(key))
     # A key that was made to read opens no page: there one cancels and starts.
-    whole = found is not None and (found.note == kind.note or "inherit" in found.scopes)
+    whole = found is not None and ("inherit" in found.scopes or (not given and _is_login(found, kind)))
     return found.principal if whole else None
+
+
+def _is_login(key: Any, kind: LoginKind) -> bool:
+    """Whether this key came of a login. Its note alone says nothing: whoever makes a key chooses that."""
+    if key.note != kind.note or key.expiration_time is None or sorted(key.scopes) != sorted(kind.scopes):
+        return False
+    return bool(key.expiration_time.replace(tzinfo=UTC) <= datetime.now(UTC) + LOGIN_LIFE)
 
 
 async def _of_token(token: str, settings: Settings, db: AsyncSession) -> Any:

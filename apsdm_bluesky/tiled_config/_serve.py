@@ -5,6 +5,7 @@ import copy
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -53,6 +54,7 @@ def serve(config: BeamlineConfig, mount: Mount | None = None) -> None:
         The folder cannot be used, or the key file is not safe.
     """
     folders = config.folders
+    _open_as_many_as_allowed()
     with _own_folder(folders):
         key = api_key(folders)
         with _listen(config.server) as listeners:
@@ -64,6 +66,12 @@ def serve(config: BeamlineConfig, mount: Mount | None = None) -> None:
             dm_ports = [one.getsockname()[1] for one in listeners[1:]]
             application = Gate(tiled, service, getattr(tiled.state, "dm", None), dm_ports)
             _run(application, listeners, folders.catalog / "server.json", config.server.host, leaving)
+
+
+def _open_as_many_as_allowed() -> None:
+    """The usual soft limit of 1024 files is used up by as many idle connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """The cookie by which somebody stays logged in."""
 
+from datetime import UTC, datetime
+
 from fastapi import Request
 from starlette.responses import Response
 
@@ -12,6 +14,8 @@ def give_login(request: Request, response: Response, secret: str, kind: LoginKin
         kind.cookie,
         secret,
         max_age=int(LOGIN_LIFE.total_seconds()),
+        # The facility's own DM client reads this one: when to log in again.
+        expires=datetime.now(UTC) + LOGIN_LIFE,
         path=kind.path,
         httponly=True,
         samesite="strict",

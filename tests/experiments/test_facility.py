@@ -165,6 +165,8 @@ def test_an_experiment_takes_what_is_not_given(facility):
     new, nameless = with_facility(given, facility)
     assert (new.users, new.description, nameless) == (("me",), "d", ())
     assert (new.start, new.end) == (date(2027, 2, 6), date(2027, 3, 1))
+    new, _ = with_facility(NewExperiment(name="a", proposal="0000007", esaf="05"), facility)
+    assert (new.proposal, new.esaf) == ("7", "5")
     plain = NewExperiment(name="a")
     assert with_facility(plain, facility) == (plain, ())
     with pytest.raises(ExperimentError, match="proposal '99' is not in"):

@@ -9,6 +9,12 @@ from typing import Any
 
 from starlette.responses import Response
 
+# The facility's own client goes by these; 0 is well.
+_STATUS_CODES = {401: 6, 403: 5, 404: 14, 409: 15, 429: 19}
+SESSION_IS_OVER = 12
+_OTHER_ERROR = 1
+_LONGEST_MESSAGE = 1_000
+
 
 class Answer(Response):
     """A value as JSON, in ASCII: whatever a name or a process's output holds, it can be sent."""
@@ -18,16 +24,33 @@ class Answer(Response):
     def __init__(
         self, content: Any = None, status_code: int = 200, headers: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(content, status_code, {"Cache-Control": "no-store", **(headers or {})})
+        ours = {"Cache-Control": "no-store", "Dm-Status-Code": "0"}
+        super().__init__(content, status_code, ours | dict(headers or {}))
 
     def render(self, content: Any) -> bytes:
         """The body."""
         return json.dumps(plain(content), allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
-def refused(status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """An error. Clients look for `errorCode`; it is that of HTTP, which says the same."""
-    return Answer({"errorCode": status, "errorMessage": message}, status, headers)
+def refused(
+    status: int, message: str, headers: Mapping[str, str] | None = None, *, code: int | None = None
+) -> Answer:
+    """An error. `dmax` looks for `errorCode`, which is that of HTTP; the facility's own client at the header.
+
+    Parameters
+    ----------
+    code
+        DM's number of it; None: the one that fits the status.
+    """
+    number = _STATUS_CODES.get(status, _OTHER_ERROR) if code is None else code
+    told = {"Dm-Status-Code": str(number), "Dm-Status-Message": _in_header(message)}
+    return Answer({"errorCode": status, "errorMessage": message}, status, told | dict(headers or {}))
+
+
+def _in_header(message: str) -> str:
+    """One line of ASCII, whatever somebody's argument had in it."""
+    line = message.encode("ascii", "backslashreplace").decode("ascii")
+    return "".join(one if one.isprintable() else " " for one in line)[:_LONGEST_MESSAGE].strip()
 
 
 def plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ from apsdm_bluesky.tiled_config import Person
 from ._answer import Answer
 from ._codec import mapping_of, text_of
 from ._daq_wire import daq_record
-from ._here import DmStation, Here, Member, own
+from ._here import DmStation, Here, Member
 from ._task_info import TaskInfo
 
 router = APIRouter()
@@ -132,7 +132,7 @@ def _job_owner(info: TaskInfo, person: Person) -> str:
 
 
 def _workflow_owner(here: DmStation, info: TaskInfo, person: Person) -> str:
-    owner = own(info.workflow_owner or person.name, person)
+    owner = info.workflow_owner or person.name
     if info.workflow is not None:
         try:
             here.jobs.store.definitions.get(info.workflow, owner=owner)

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import Any
 
 from fastapi import HTTPException
@@ -15,6 +15,7 @@ from ._answer import moment
 _NO_NUMBER = 0
 # Clients need an end. One that nobody takes for a date that was planned.
 _NO_END = "9999-12-31 00:00:00+00:00"
+_LAST_SECOND = time(23, 59, 59)
 _DAYS = ("%Y-%m-%d", "%d-%b-%y", "%Y-%m-%d %H:%M:%S")
 _TEXTS = {
     "name": "name",
@@ -41,7 +42,7 @@ def experiment_record(experiment: Experiment) -> dict[str, Any]:
         "createDate": moment(experiment.created),
         "updateDate": moment(experiment.updated),
         "startDate": _day(start),
-        "endDate": _NO_END if experiment.end is None else _day(experiment.end),
+        "endDate": _NO_END if experiment.end is None else _day(experiment.end, _LAST_SECOND),
         "experimentUsernameList": experiment.users,
         "proposalId": experiment.proposal,
         "esafId": experiment.esaf,
@@ -95,9 +96,9 @@ def _named(name: str) -> Mapping[str, Any]:
     return {"id": _NO_NUMBER, "name": name, "description": ""}
 
 
-def _day(day: date) -> str:
-    begin = datetime(day.year, day.month, day.day)  # noqa: DTZ001 - its zone comes below, where there is one
-    return str(begin.astimezone() if 1970 <= day.year < 9999 else begin)
+def _day(day: date, at: time = time()) -> str:
+    moment = datetime.combine(day, at)  # its zone comes below, where there is one
+    return str(moment.astimezone() if 1970 <= day.year < 9999 else moment)
 
 
 def _text(data: Mapping[str, Any], key: str) -> str | None:

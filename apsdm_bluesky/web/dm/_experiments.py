@@ -50,7 +50,12 @@ def add_experiment(experiment: str, person: Member, here: Here) -> Response:
     given = read_experiment(mapping_of(experiment, "experiment"), here.config.station)
     if _is_known(here, given.name):
         raise HTTPException(409, f"experiment {given.name!r} is there already; choose another name")
-    filled, _ = with_facility(given, here.facility)
+    try:
+        filled, _ = with_facility(given, here.facility)
+    except ExperimentError as error:  # which names the server's file
+        numbers = {"esafId": given.esaf, "proposalId": given.proposal}
+        told = " and ".join(f"{key} {number!r}" for key, number in numbers.items() if number is not None)
+        raise HTTPException(400, f"experiment: the facility does not know {told}") from error
     return Answer(experiment_record(here.experiments.create(filled, actor=f"{person.name} (DM)")))
 
 

@@ -7,12 +7,12 @@ from fastapi import APIRouter, HTTPException, Query
 from starlette.responses import Response
 
 from apsdm_bluesky.errors import ExperimentError
-from apsdm_bluesky.experiments import Esaf, Proposal
+from apsdm_bluesky.experiments import Esaf, Proposal, spellings
 from apsdm_bluesky.tiled_config import Person
 
 from ._answer import Answer
 from ._codec import text_of
-from ._facility_wire import esaf_record, proposal_record, spellings
+from ._facility_wire import esaf_record, proposal_record
 from ._here import DmStation, Here, Member
 
 router = APIRouter()

@@ -35,11 +35,6 @@ def proposal_record(proposal: Proposal) -> dict[str, Any]:
     }
 
 
-def spellings(number: str) -> tuple[str, ...]:
-    """How a number may be written: clients leave zeros out, or fill it up to seven digits."""
-    return tuple(dict.fromkeys((number, number.lstrip("0") or "0", number.zfill(7))))
-
-
 def _user_record(user: FacilityUser) -> dict[str, Any]:
     return {
         "badge": user.badge,

@@ -1,5 +1,6 @@
 """The application that serves DM's clients: who is not logged in learns nothing, not even what there is."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +15,9 @@ from starlette.types import Receive, Scope, Send
 from apsdm_bluesky.errors import ApsdmError, DaqError, ExperimentError, WorkflowError
 from apsdm_bluesky.tiled_config import DM_LOGIN, person_of
 
-from ._answer import Answer, refused
+from ._answer import SESSION_IS_OVER, refused
+
+log = logging.getLogger(__name__)
 
 PREFIX = "/dm"
 LOGIN = f"{PREFIX}/login"
@@ -42,7 +45,7 @@ class DmService:
         answer = await self._refusal(Request(scope))
         await (self._routes if answer is None else answer)(scope, receive, send)
 
-    async def _refusal(self, request: Request) -> Answer | None:
+    async def _refusal(self, request: Request) -> Response | None:
         """Why this is not served; None where it is. The person is noted in the request's state."""
         path = request.url.path
         if path != PREFIX and not path.startswith(f"{PREFIX}/"):
@@ -53,10 +56,11 @@ class DmService:
             return None
         try:
             person = await person_of(request, DM_LOGIN)
-        except SQLAlchemyError:
-            return refused(503, "Logins cannot be looked up now; try again, or see the server's log.")
+        except SQLAlchemyError as error:
+            return await _no_accounts(request, error)
         if person is None:
-            return refused(401, f"Not logged in: POST username and password to {LOGIN}.")
+            over = SESSION_IS_OVER if request.cookies.get(DM_LOGIN.cookie) else None
+            return refused(401, f"Not logged in: POST username and password to {LOGIN}.", code=over)
         if "\0" in path:
             return refused(400, "The address holds a zero byte.")
         request.state.person = person
@@ -72,6 +76,7 @@ def tell_errors(app: FastAPI) -> None:
         DaqError: _usage,
         ExperimentError: _usage,
         ApsdmError: _unavailable,
+        SQLAlchemyError: _no_accounts,
         Exception: _defect,
     }
     for kind, handler in handlers.items():
@@ -96,6 +101,12 @@ async def _usage(_: Request, error: ApsdmError) -> Response:
 
 async def _unavailable(_: Request, error: ApsdmError) -> Response:
     return refused(503, str(error))
+
+
+async def _no_accounts(_: Request, error: SQLAlchemyError) -> Response:
+    """Our own stores tell theirs as an `ApsdmError`; this is of accounts: busy, or the disk is full."""
+    log.error("the database of accounts: %s", getattr(error, "orig", None) or type(error).__name__)
+    return refused(503, "Logins cannot be looked up or written now; try again, or see the server's log.")
 
 
 async def _defect(_: Request, __: Exception) -> Response:

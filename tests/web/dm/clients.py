@@ -12,6 +12,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it uses what pydantic calls experimental
     from dmax.client import AsyncClient, SyncClient
 
+# By which the facility's own client knows what went wrong.
+CODES = {401: ("6", "12"), 403: ("5",), 404: ("14",), 409: ("15",), 429: ("19",)}
 KINDS = ("sync", "async")
 
 
@@ -91,4 +93,6 @@ def told(answer, status):
     assert body["errorCode"] == status
     assert isinstance(body["errorMessage"], str)
     assert body["errorMessage"]
+    assert answer.headers["Dm-Status-Code"] in CODES.get(status, ("1",))
+    assert answer.headers["Dm-Status-Message"]
     return body["errorMessage"]

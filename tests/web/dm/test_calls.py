@@ -44,11 +44,27 @@ def test_there_is_no_such_call(ann_http):
 
 
 def test_what_is_others_is_none(ann_http):
-    assert "not yours" in told(ann_http.get("/dm/workflowsByOwner/pete"), 404)
+    assert "not yours" in told(ann_http.get("/dm/processingJobsByOwner/pete"), 404)
     told(ann_http.get(f"/dm/workflowsByOwner/pete/{encoded('x')}"), 404)
-    told(ann_http.get("/dm/processingJobsByOwner/pete"), 404)
     start_of_pete = f"/dm/processingJobsByWorkflow/pete/{encoded('x')}/startProcessingJob"
     told(ann_http.post(start_of_pete), 404)
+
+
+def test_workflows_of_others_are_read_and_started_as_on_the_pages(ann_http, jobs):
+    owner, name = jobs.workflow.owner, jobs.workflow.name
+    assert name in [one["name"] for one in ann_http.get(f"/dm/workflowsByOwner/{owner}").json()]
+    assert ann_http.get(f"/dm/workflowsByOwner/{owner}/{encoded(name)}").json()["owner"] == owner
+    path = f"/dm/processingJobsByWorkflow/{owner}/{encoded(name)}/startProcessingJob"
+    started = ann_http.post(path, params={"argsDict": encoded_json({"path": "/x"})}).json()
+    assert (started["owner"], started["workflow"]["owner"]) == ("ann", owner)
+    told(ann_http.get(f"/dm/processingJobsByOwner/{owner}"), 404)
+
+
+def test_a_daq_may_start_a_workflow_of_others(ann_http, gel, watched, daqs, jobs):
+    name, owner = jobs.workflow.name, jobs.workflow.owner
+    record = start(ann_http, gel.name, watched, workflowName=name, workflowOwner=owner).json()
+    assert (record["workflowName"], record["workflowOwner"], record["owner"]) == (name, owner, "ann")
+    assert daqs.get(record["id"]).owner == "ann"
 
 
 def test_staff_see_what_is_others(chief_http, jobs):
@@ -199,11 +215,26 @@ def test_an_experiment_that_cannot_be_is_told(chief_http, given):
     told(chief_http.post("/dm/experiments/addExperiment", params=params), 400)
 
 
+def test_the_numbers_of_an_experiment_may_lack_their_zeros(chief_http, experiments):
+    given = {"name": "zeros", "proposalId": 900101, "esafId": "0900501"}
+    made = chief_http.post("/dm/experiments/addExperiment", params={"experiment": encoded_json(given)}).json()
+    assert (made["proposalId"], made["esafId"]) == ("0900101", "900501")
+    assert experiments.get("zeros").proposal == "0900101"
+
+
+def test_numbers_that_the_facility_does_not_know_are_told_without_its_file(chief_http):
+    given = {"name": "numbers", "proposalId": 424242}
+    answer = chief_http.post("/dm/experiments/addExperiment", params={"experiment": encoded_json(given)})
+    message = told(answer, 400)
+    assert "proposalId '424242'" in message
+    assert "/" not in message
+
+
 def test_an_experiment_of_the_year_one_can_be_read(chief_http, experiments):
     given = {"name": "old", "startDate": "0001-01-01", "endDate": "9999-12-31"}
     made = chief_http.post("/dm/experiments/addExperiment", params={"experiment": encoded_json(given)})
     assert made.json()["startDate"] == "0001-01-01 00:00:00"
-    assert made.json()["endDate"] == "9999-12-31 00:00:00"
+    assert made.json()["endDate"] == "9999-12-31 23:59:59"
 
 
 def test_all_experiments_are_listed(chief_http, pete_http, gel):
@@ -280,7 +311,7 @@ def test_what_a_daq_cannot_be_asked_for_is_told(ann_http, gel, tmp_path, info, t
 
 def test_jobs_of_a_daq_may_be_others_for_staff_only(ann_http, chief_http, gel, watched, daqs):
     told(start(ann_http, gel.name, watched, workflowJobOwner="pete"), 403)
-    told(start(ann_http, gel.name, watched, workflowName="x", workflowOwner="pete"), 404)
+    told(start(ann_http, gel.name, watched, workflowName="x", workflowOwner="pete"), 400)
     record = start(chief_http, gel.name, watched, workflowJobOwner="paul").json()
     assert record["workflowJobOwner"] == "paul"
 

@@ -115,6 +115,7 @@ def test_experiment(ann, gel):
     assert found.station.name == gel.station
     assert found.users == ["ann", "bsample"]
     assert (found.start.date(), found.end.date()) == (gel.start, gel.end)
+    assert (found.start.time(), found.end.time()) == (dt.time(), dt.time(23, 59, 59))
     assert found.created.timestamp() == pytest.approx(gel.created, abs=1e-3)
     assert (found.data_path, found.analysis_path) == (str(gel.data), str(gel.analysis))
     assert found.system_path == str(gel.system)

@@ -3,15 +3,18 @@
 import asyncio
 import json
 import re
+import sqlite3
 from urllib.parse import quote
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
+from apsdm_bluesky.web._forms import form_of
 from apsdm_bluesky.web.dm import _daqs, _experiments, _facility, _login, _processing
 from apsdm_bluesky.web.dm._service import tell_errors
 from tests.docs.pages import pages, table
@@ -192,6 +195,37 @@ def test_a_defect_is_told_without_its_traceback():
             return await http.get("/broken")
 
     assert "secret" not in told(asyncio.run(ask()), 500)
+
+
+def test_a_database_that_does_not_answer_is_told():
+    """Of accounts, that is: logging in and out write there."""
+    app = FastAPI()
+    tell_errors(app)
+
+    @app.post("/login")
+    async def enter():
+        raise OperationalError("secret", None, sqlite3.OperationalError("database is locked"))
+
+    async def ask():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as http:
+            return await http.post("/login")
+
+    assert "secret" not in told(asyncio.run(ask()), 503)
+
+
+def test_a_form_that_never_comes_whole_is_not_waited_for():
+    coming = iter([{"type": "http.request", "body": b"username=", "more_body": True}])
+
+    async def receive():
+        for message in coming:
+            return message
+        return await asyncio.Event().wait()
+
+    request = Request({"type": "http", "method": "POST", "path": "/dm/login", "headers": []}, receive)
+    with pytest.raises(HTTPException, match="was not there") as refused:
+        asyncio.run(form_of(request, 100, patience_s=0.01))
+    assert refused.value.status_code == 408
+    assert refused.value.headers == {"Connection": "close"}
 
 
 def test_every_route_is_in_the_reference():

@@ -47,7 +47,15 @@ def test_a_login_brings_one_cookie_and_no_other(tiled_server):
     assert answer.status_code == 200
     name, *flags = (part.strip().lower() for part in cookie_of(answer).split(";"))
     assert name.startswith("dm_session=")
-    assert set(flags) == {"httponly", "samesite=strict", "path=/dm", "max-age=43200"}
+    (expires,) = (flag.removeprefix("expires=") for flag in flags if flag.startswith("expires="))
+    left = datetime.strptime(expires, "%a, %d %b %Y %H:%M:%S gmt").replace(tzinfo=UTC) - datetime.now(UTC)
+    assert 11.9 * 3600 < left.total_seconds() <= 12 * 3600
+    assert set(flags) - {f"expires={expires}"} == {
+        "httponly",
+        "samesite=strict",
+        "path=/dm",
+        "max-age=43200",
+    }
 
 
 def test_behind_https_the_cookie_is_for_https_only(tiled_server):
@@ -124,7 +132,22 @@ def test_logging_out_ends_the_session(tiled_server):
 def test_a_session_that_has_expired_opens_nothing(tiled_server):
     with session(tiled_server, "ann") as http:
         let_expire(tiled_server, http.cookies["dm_session"])
-        told(http.get(SOME), 401)
+        answer = http.get(SOME)
+        told(answer, 401)
+        assert answer.headers["Dm-Status-Code"] == "12"
+        http.cookies.clear()
+        assert http.get(SOME).headers["Dm-Status-Code"] == "6"
+
+
+def test_what_went_well_has_the_status_code_0(ann_http):
+    assert ann_http.get(SOME).headers["Dm-Status-Code"] == "0"
+
+
+def test_the_status_message_is_one_line_of_ascii(ann_http):
+    answer = ann_http.get("/dm/processingJobsByOwner/x%0d%0aSet-Cookie:%20a=b%C3%BC")
+    assert "not yours" in told(answer, 404)
+    assert answer.headers["Dm-Status-Message"].isascii()
+    assert "set-cookie" not in answer.headers
 
 
 def test_the_client_logs_in_again_by_itself(tiled_server, kind):
