@@ -48,7 +48,7 @@ class Attendant:
         self._give_up_at: float | None = None
         self._looked = False
         self._told = ""
-        self._closing = threading.Event()
+        self._over = threading.Event()
         self._watcher: Watcher | None = None
         self._thread = threading.Thread(target=self._run, name=f"daq-{daq.id[:8]}")
         self._thread.start()
@@ -63,19 +63,13 @@ class Attendant:
         self._state = DaqState.ABORTED if state is None else state
         self._wake()
 
-    def close(self) -> None:
-        """End the thread; what is being copied is left to the pool."""
-        self._closing.set()
-        self._wake()
-        self._thread.join()
-
     def _wake(self) -> None:
         if (watcher := self._watcher) is not None:
             watcher.wake()
 
     def _run(self) -> None:
         """Begin anew after a fault; the database tells what was done."""
-        while not self._closing.is_set():
+        while not self._over.is_set():
             try:
                 self._work_once()
             except OSError as error:
@@ -90,20 +84,20 @@ class Attendant:
             else:
                 return
             if reason != self._told:
-                self._hinder(f"{reason}; it is tried again")
+                self._hinder(reason)
             self._rest(min(_AGAIN_S, _AGAIN * self._settings.settle_s))
 
     def _rest(self, seconds: float) -> None:
         """Wait, but not when it was cancelled or is to end."""
         deadline = time.monotonic() + seconds
-        while not self._closing.wait(_SHORTEST_WAIT_S) and time.monotonic() < deadline:
+        while not self._over.wait(_SHORTEST_WAIT_S) and time.monotonic() < deadline:
             if self._state is DaqState.ABORTED:
                 return
 
     def _hinder(self, reason: str) -> None:
-        log.warning("DAQ %s: %s", self._daq.id, reason)
+        log.warning("DAQ %s: %s; it is tried again", self._daq.id, reason)
         try:
-            self._work.hinder(self._daq.id, reason)
+            self._work.hinder(self._daq.id, f"{reason}; it is tried again")
             self._told = reason
         except (StorageError, ServiceError) as error:
             log.warning("%s", error)
@@ -152,7 +146,7 @@ class Attendant:
 
     def _attend(self, intake: Intake, source: Source, watcher: Watcher) -> None:
         watching = True
-        while not self._closing.is_set() and self._state is not DaqState.ABORTED:
+        while not self._over.is_set() and self._state is not DaqState.ABORTED:
             changed = watcher.wait(intake.pause(_LONGEST_WAIT_S if watching else _SHORTEST_WAIT_S))
             if not source.in_place():
                 raise OSError(errno.ENOENT, "was moved or removed", str(self._daq.source))
@@ -164,7 +158,7 @@ class Attendant:
         if self._state is DaqState.ABORTED:
             self._abandon(intake)
             self._give_up(FileState.SKIPPED, _CANCELLED)
-        elif not self._closing.is_set():
+        elif not self._over.is_set():
             self._work.set_drained(self._daq.id)
 
     def _watch(self, intake: Intake, changed: set[str] | None) -> bool:
@@ -201,17 +195,17 @@ class Attendant:
         if self._state is not DaqState.STOPPING or not self._has_no_patience():
             return False
         self._give_up(FileState.FAILED, "its folder was gone when the DAQ was stopped")
-        self._closing.set()
+        self._over.set()
         return True
 
     def _give_up(self, state: FileState, reason: str) -> None:
         """Whatever waits is not taken, and that was all."""
-        if not self._closing.is_set():
+        if not self._over.is_set():
             self._work.give_up(self._daq.id, state, reason)
             self._work.set_drained(self._daq.id)
 
     def _abandon(self, intake: Intake) -> None:
         """Copy nothing more, and wait until what is being copied is given up, and known."""
         intake.abandon()
-        while intake.flying and not self._closing.wait(_SHORTEST_WAIT_S):
+        while intake.flying and not self._over.wait(_SHORTEST_WAIT_S):
             pass
