@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from apsdm_bluesky.durable import make_folder, sync
 from apsdm_bluesky.errors import ConfigError, ServiceError, StorageError
 
-__all__ = ["Database", "Tables", "Text"]
+__all__ = ["Database", "Tables", "Text", "first_tables"]
 
 _ONLY_READS = "apsdm_only_reads"
 _ADVICE = "give postgresql+psycopg://user@host/name; the password in PGPASSFILE"
@@ -66,6 +66,36 @@ class Tables:
     file: str
     is_current: Callable[[sa.Connection], bool]
     upgrade: Callable[[sa.Connection, str], None]
+
+
+def first_tables(
+    *, room: str, file: str, schema: sa.Table, lock: int, more: Callable[[], dict[str, Any]] = dict
+) -> Tables:
+    """The tables of a room that have had no other version yet.
+
+    Parameters
+    ----------
+    schema
+        One of them, with a column `version`: its row tells which version they are.
+    lock
+        A number of the room's own, under which PostgreSQL lets one make them at a time.
+    more
+        What else that row has.
+    """
+
+    def is_current(connection: sa.Connection) -> bool:
+        if not sa.inspect(connection).has_table(schema.name):
+            return False
+        return bool(connection.execute(sa.select(sa.func.max(schema.c.version))).scalar() == 1)
+
+    def upgrade(connection: sa.Connection, _: str) -> None:
+        if connection.dialect.name == "postgresql":  # two that create one table fail
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
+        if not is_current(connection):
+            schema.metadata.create_all(connection)
+            connection.execute(sa.insert(schema).values(version=1, **more()))
+
+    return Tables(room=room, file=file, is_current=is_current, upgrade=upgrade)
 
 
 class Database:

@@ -2,9 +2,8 @@
 
 import sqlalchemy as sa
 
-from apsdm_bluesky.database import Tables, Text
+from apsdm_bluesky.database import Text, first_tables
 
-VERSION = 1
 metadata = sa.MetaData()
 
 # One row a DAQ or upload; a `Daq`. `drained`: its files are all at an end, as far as copying goes. `counts`
@@ -80,18 +79,4 @@ batches = sa.Table(
 _schema = sa.Table("daq_schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
 
 
-def _is_current(connection: sa.Connection) -> bool:
-    if not sa.inspect(connection).has_table(_schema.name):
-        return False
-    return connection.execute(sa.select(sa.func.max(_schema.c.version))).scalar() == VERSION
-
-
-def _upgrade(connection: sa.Connection, _: str) -> None:
-    if connection.dialect.name == "postgresql":  # two that create one table fail
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4158)")
-    if not _is_current(connection):
-        metadata.create_all(connection)
-        connection.execute(sa.insert(_schema).values(version=VERSION))
-
-
-TABLES = Tables(room="daq", file="daq.sqlite", is_current=_is_current, upgrade=_upgrade)
+TABLES = first_tables(room="daq", file="daq.sqlite", schema=_schema, lock=4158)

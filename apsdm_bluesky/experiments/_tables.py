@@ -4,9 +4,8 @@ import uuid
 
 import sqlalchemy as sa
 
-from apsdm_bluesky.database import Tables, Text
+from apsdm_bluesky.database import Text, first_tables
 
-VERSION = 1
 metadata = sa.MetaData()
 
 # One row an experiment; an `Experiment`.
@@ -59,18 +58,8 @@ schema = sa.Table(
 )
 
 
-def _is_current(connection: sa.Connection) -> bool:
-    if not sa.inspect(connection).has_table(schema.name):
-        return False
-    return connection.execute(sa.select(sa.func.max(schema.c.version))).scalar() == VERSION
+def _new_list() -> dict[str, str]:
+    return {"list": uuid.uuid4().hex}
 
 
-def _upgrade(connection: sa.Connection, _: str) -> None:
-    if connection.dialect.name == "postgresql":  # two that create one table fail
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4161)")
-    if not _is_current(connection):
-        metadata.create_all(connection)
-        connection.execute(sa.insert(schema).values(version=VERSION, list=uuid.uuid4().hex))
-
-
-TABLES = Tables(room="experiments", file="experiments.sqlite", is_current=_is_current, upgrade=_upgrade)
+TABLES = first_tables(room="experiments", file="experiments.sqlite", schema=schema, lock=4161, more=_new_list)

@@ -2,9 +2,8 @@
 
 import sqlalchemy as sa
 
-from apsdm_bluesky.database import Tables, Text
+from apsdm_bluesky.database import Text, first_tables
 
-VERSION = 1
 metadata = sa.MetaData()
 
 # One row a version of a definition; none is ever changed.
@@ -127,18 +126,4 @@ transitions = sa.Table(
 _schema = sa.Table("workflows_schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
 
 
-def _is_current(connection: sa.Connection) -> bool:
-    if not sa.inspect(connection).has_table(_schema.name):
-        return False
-    return connection.execute(sa.select(sa.func.max(_schema.c.version))).scalar() == VERSION
-
-
-def _upgrade(connection: sa.Connection, _: str) -> None:
-    if connection.dialect.name == "postgresql":  # two that create one table fail
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4156)")
-    if not _is_current(connection):
-        metadata.create_all(connection)
-        connection.execute(sa.insert(_schema).values(version=VERSION))
-
-
-TABLES = Tables(room="workflows", file="jobs.sqlite", is_current=_is_current, upgrade=_upgrade)
+TABLES = first_tables(room="workflows", file="jobs.sqlite", schema=_schema, lock=4156)
