@@ -35,6 +35,7 @@ from ._job_store import print_table
 from ._options import ConfigOption, HomeOption, JsonOption, configured
 
 if TYPE_CHECKING:
+    from apsdm_bluesky.config import BeamlineConfig
     from apsdm_bluesky.daq import Daq, DaqStore
 
 app = typer.Typer(help="DAQs: folders that are watched, file by file.", no_args_is_help=True)
@@ -111,8 +112,11 @@ def list_daqs(
     as_json: JsonOption = False,
 ) -> None:
     """List DAQs and uploads, the latest first: those that go on, and those of the last day."""
-    with opened_daqs(configured(config, home)) as store:
+    settings = configured(config, home)
+    with opened_daqs(settings) as store:
         found = _listed(store, experiment, limit, everything=everything)
+    if experiment is not None and not found:
+        _check_known(settings, experiment)
     if as_json:
         print(json.dumps({"daqs": [asdict(daq) for daq in found]}, default=str))
     elif found:
@@ -162,14 +166,25 @@ def stop(
 @app.command("cancel")
 def cancel(daq: DaqArgument, config: ConfigOption = None, home: HomeOption = None) -> None:
     """Have it end at once. What it has taken stays taken, the rest stays where it is."""
+    from apsdm_bluesky.daq import ACTIVE
+
     with opened_daqs(configured(config, home)) as store:
+        before = store.get(daq)
         found = store.cancel(daq, actor=person())
-    print(f"{found.kind} {found.id}: {found.state}")
+    ended = "" if before.state in ACTIVE else "had ended already: "
+    print(f"{found.kind} {found.id}: {ended}{found.state}")
 
 
 def daq_json(daq: "Daq") -> str:
     """A DAQ or an upload as JSON."""
     return json.dumps({"daq": asdict(daq)}, default=str)
+
+
+def _check_known(settings: "BeamlineConfig", experiment: str) -> None:
+    """Refuse a name with a slip of the pen."""
+    from apsdm_bluesky.experiments import chosen_experiment
+
+    chosen_experiment(settings, experiment)
 
 
 def _listed(store: "DaqStore", experiment: str | None, limit: int, *, everything: bool) -> "Sequence[Daq]":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from apsdm_bluesky.errors import ExperimentError, StorageError
 from apsdm_bluesky.texts import moment, plain, shortened
 
 from ._archive import person
@@ -25,6 +26,7 @@ app = typer.Typer(help="Experiments: who takes part, when, and where the files l
 
 _DAY = ["%Y-%m-%d"]
 _USERS = 40
+_DESCRIPTION = 60
 
 NameArgument = Annotated[str, typer.Argument(help="An experiment's name.")]
 StationOption = Annotated[str | None, typer.Option(help="Its station; default: the configuration's.")]
@@ -92,7 +94,7 @@ def list_experiments(
     settings = configured(config, home)
     with opened_experiments(settings) as store:
         found = store.list(station=station, user=user)
-    current = _current(settings)
+    current = _current_or_warning(settings)
     if as_json:
         print(json.dumps({"experiments": [_told(one) for one in found], "current": current}))
     elif found:
@@ -210,6 +212,15 @@ def _current(settings: "BeamlineConfig") -> str | None:
     return CurrentExperiment(settings.folders.experiments).get()
 
 
+def _current_or_warning(settings: "BeamlineConfig") -> str | None:
+    """The current one; where its file is damaged, that is told and the list comes all the same."""
+    try:
+        return _current(settings)
+    except (ExperimentError, StorageError) as error:
+        say(str(error))
+        return None
+
+
 def _day(given: datetime | None) -> date | None:
     return None if given is None else given.date()
 
@@ -239,4 +250,5 @@ def _row(one: "Experiment", here: tuple[str | None, str]) -> Sequence[str]:
     star = "*" if (one.name, one.station) == here else ""
     days = ["-" if day is None else str(day) for day in (one.start, one.end)]
     users = shortened(" ".join(one.users) or "-", _USERS)
-    return (star, one.name, one.station, one.type or "-", *days, users, one.description)
+    told = shortened(one.description, _DESCRIPTION)
+    return (star, one.name, one.station, one.type or "-", *days, users, told)

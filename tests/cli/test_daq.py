@@ -14,7 +14,7 @@ from apsdm_bluesky.archive import AgentLock
 from apsdm_bluesky.daq import Daqs as Facade
 from apsdm_bluesky.daq import DaqState, FileState, Kind
 from apsdm_bluesky.errors import DaqError, ExperimentError
-from apsdm_bluesky.experiments import chosen_experiment
+from apsdm_bluesky.experiments import NewExperiment, chosen_experiment
 from apsdm_bluesky.workflows import Stage, Workflow
 from apsdm_bluesky.workflows.jobs import JobStore
 from tests.cli.daq_samples import Daqs
@@ -162,6 +162,7 @@ def test_those_that_go_on_and_of_the_last_day_are_listed(daq, daqs):
     assert listed(daq) == [today.id, active.id]
     assert listed(daq, "--all") == [today.id, active.id, old.id]
     assert listed(daq, "--all", "--limit", 1) == [today.id]
+    daqs.experiments.create(NewExperiment(name="oil"), actor="test")
     assert listed(daq, "--experiment", "oil") == []
 
 
@@ -267,6 +268,27 @@ def test_one_is_stopped_and_cancelled(daq, daqs):
         f"cancelled by {ME} (command line)",
     ]
     assert daq("stop", one.id).stdout == f"daq {one.id}: aborted\n"
+
+
+def test_what_has_ended_is_not_cancelled(daq, daqs):
+    one = daqs.end(daqs.start(), DaqState.FAILED, "why")
+    assert daq("cancel", one.id).stdout == f"daq {one.id}: had ended already: failed\n"
+
+
+def test_only_those_of_a_known_experiment_are_listed(daq, daqs):
+    assert "'watr'" in told(daq("ls", "--experiment", "watr", check=False))
+    assert daq("ls", "--experiment", "water").stdout.startswith("none of the last day")
+
+
+def test_why_files_wait_is_told_while_one_waits_for_them(daq, daqs, agent):
+    one = daqs.start()
+    daqs.file(one, "a.h5", FileState.WAITING)
+    daqs.file(one, "b.h5", FileState.WAITING, reason="its writer has not closed it")
+
+    with started("daq", "stop", one.id, "--wait", home=daqs.home) as process:
+        assert "; b.h5 waits: its writer has not closed it" in process.stderr.readline()
+        daqs.end(one)
+        assert process.wait(60) == 0
 
 
 def test_one_is_waited_for(daq, daqs, agent):

@@ -69,6 +69,24 @@ def test_listing(experiment, tmp_path):
     assert experiment("ls", "--json")["current"] is None
 
 
+def test_a_long_description_is_shortened_in_the_list(experiment):
+    experiment("create", "long", "--description", "x" * 500)
+    (line,) = experiment("ls").stdout.splitlines()[1:]
+    told_of = line.split()[-1]
+    assert len(told_of) == 60
+    assert experiment("ls", "--json")["experiments"][0]["description"] == "x" * 500
+
+
+def test_a_damaged_choice_does_not_hide_the_list(experiment, tmp_path):
+    experiment("create", "one")
+    path = BeamlineConfig(home=tmp_path).folders.experiments / "current"
+    path.write_bytes(b"\xff/")
+    listed = experiment("ls")
+    assert listed.stdout.splitlines()[1].startswith("  ")
+    assert "'apsdm experiment use' writes it anew" in listed.stderr
+    assert experiment("ls", "--json")["current"] is None
+
+
 def test_choosing(experiment, tmp_path):
     experiment("create", "one")
     assert experiment("use", "one", "--json") == {"current": "one"}
