@@ -1,8 +1,8 @@
 """What is known of a file before and after something became of it. Pure."""
 
-from ._daq import DaqOptions, FileState
+from ._daq import Daq, FileState
 from ._scan import Seen
-from ._work import Change, Known, Last
+from ._work import Change, Known, Last, workflow_of
 
 
 def waits(seen: Seen, known: Known | None, other: Last | None) -> Change:
@@ -30,19 +30,21 @@ def ino_of(seen: Seen) -> int:
     return seen.ino % (1 << 63)
 
 
-def covers(last: Last, options: DaqOptions) -> bool:
+def covers(last: Last, daq: Daq) -> bool:
     """Whether nothing is left to do with a file that another DAQ has taken."""
+    options = daq.options
     wanted = {
         what
         for what, skipped in (("catalogue", options.skip_catalogue), ("archive", options.skip_archive))
         if not skipped
     }
-    return last.left_out.isdisjoint(wanted) and not (options.workflow is not None and options.each)
+    workflow = workflow_of(daq.owner, options.workflow_owner, options.workflow, each=options.each)
+    return last.left_out.isdisjoint(wanted) and workflow in ("", last.workflow)
 
 
-def was_there(seen: Seen, last: Last, options: DaqOptions) -> Change:
+def was_there(seen: Seen, last: Last, daq: Daq) -> Change:
     """A file that another DAQ has taken; it is handed on where that one has left out what is wanted."""
-    done = covers(last, options)
+    done = covers(last, daq)
     return Change(
         name=seen.name,
         state=FileState.CATALOGUED if done else FileState.STORED,

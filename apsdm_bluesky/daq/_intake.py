@@ -177,7 +177,7 @@ class Intake:
             self._pool.claimed.add(place)
             return None
         own = order.last is not None and order.last.own and order.last.path == copied.path
-        return held if own or covers(held, self._daq.options) else None
+        return held if own or covers(held, self._daq) else None
 
     def _explain(self, incomplete: Sequence[tuple[str, str]]) -> None:
         new = [(name, why) for name, why in incomplete if self._why.get(name) != why]
@@ -258,7 +258,7 @@ class Intake:
     def _change(self, seen: Seen, other: Last | None) -> Change:
         known = self._known.get(seen.name)
         if known is None and other is not None and self._is_last(seen, other):
-            return was_there(seen, other, self._daq.options)
+            return was_there(seen, other, self._daq)
         return waits(seen, known, other)
 
     def _is_last(self, seen: Seen, last: Last) -> bool:

@@ -33,6 +33,8 @@ class Last:
         Where another DAQ has read it.
     left_out
         What that one's options leave out: `catalogue`, `archive`.
+    workflow
+        Owner and name of the one that it has started for each file; '' for none.
     """
 
     version: int
@@ -45,6 +47,7 @@ class Last:
     ino: int = 0
     source: str = ""
     left_out: frozenset[str] = frozenset()
+    workflow: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +179,7 @@ class WorkStore:
             daqs.c.db_station == self._database.station
         )  # others may have a disk of their own at the same path
         return (
-            sa.select(files, daqs.c.source, daqs.c.options)
+            sa.select(files, daqs.c.source, daqs.c.options, daqs.c.owner)
             .join(daqs, daqs.c.id == files.c.daq)
             .where(files.c.state.in_(_TAKEN), mine)
         )
@@ -285,7 +288,13 @@ def _last(row: sa.Row[Any], *, own: bool, **more: Any) -> Last:
 def _others(row: sa.Row[Any]) -> Last:
     options = json.loads(row.options)
     left_out = frozenset(what for what in ("catalogue", "archive") if options[f"skip_{what}"])
-    return _last(row, own=False, source=f"{row.source}/{row.name}", left_out=left_out)
+    workflow = workflow_of(row.owner, options["workflow_owner"], options["workflow"], each=options["each"])
+    return _last(row, own=False, source=f"{row.source}/{row.name}", left_out=left_out, workflow=workflow)
+
+
+def workflow_of(owner: str, workflow_owner: str | None, name: str | None, *, each: bool) -> str:
+    """Owner and name of the workflow that a DAQ starts for each file; '' for none."""
+    return f"{workflow_owner or owner}/{name}" if name is not None and each else ""
 
 
 def _parts(names: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -49,6 +49,9 @@ def test_one_for_each_file_is_given_what_it_needs(experiment: Experiment) -> Non
         assert (job.run, job.owner) == (file.run, "eva")
     again = experiment.upload(**options)
     assert jobs_of(experiment, again, 0) == []
+    define(experiment.bench, "other", filePath=None)
+    other = experiment.upload(workflow="other", destination="in")
+    assert len(jobs_of(experiment, other, 2)) == 2
 
 
 def test_once_at_the_end(experiment: Experiment) -> None:
