@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 _CHUNK = 1 << 22
 _SMALL = 1 << 18
-_MANY = 4  # files that are brought to the disk one by one; more of them all at once
+_FEW = 4  # files that are brought to the disk one by one; more of them all at once
 
 
 class IncompleteError(Exception):
@@ -145,8 +145,9 @@ class Copier:
         if self._in_place:
             return [self._tried(self._take_in_place, source, order) for order in orders]
         read = [self._tried(self._read, source, order, number) for number, order in enumerate(orders)]
-        synced = _sync([each.part for each in read if isinstance(each, _Read)], self._data)
-        return [self._placed(each, synced) if isinstance(each, _Read) else each for each in read]
+        parts = [each.part for each in read if isinstance(each, _Read)]
+        fault = self._sync(parts)
+        return [self._placed(each, fault) if isinstance(each, _Read) else each for each in read]
 
     def close(self) -> None:
         """What is open is closed."""
@@ -154,15 +155,7 @@ class Copier:
         self._incoming.close()
 
     def _tried(self, do: Callable[..., T], *args: Any) -> T | Exception:
-        if self._should_stop():
-            return StoppedError()
-        try:
-            return do(*args)
-        except _EXPECTED as error:
-            return error
-        except Exception as error:  # a defect of ours: the others go on, and it is told of this one
-            log.exception("a file cannot be taken")
-            return UnplaceableError(f"a defect: {type(error).__name__}: {error}")
+        return StoppedError() if self._should_stop() else _guarded(do, *args)
 
     def _read(self, source: Source, order: Order, number: int) -> _Read:
         seen = order.seen
@@ -174,7 +167,7 @@ class Copier:
                 digest = self._copy(fd, info.st_size, part.fd)
                 _check_unchanged(source, seen.name, fd, info)
                 of_target(os.utime, part.fd, ns=(info.st_mtime_ns, info.st_mtime_ns))
-                if number >= _MANY:  # these are not brought to the disk one by one
+                if number >= _FEW:  # so many are not held open
                     part.close()
             except BaseException:
                 part.remove()  # on a disk that is full it would take what others need
@@ -183,22 +176,30 @@ class Copier:
             os.close(fd)
         return _Read(part, order, info.st_size, info.st_mtime_ns, digest, remark)
 
-    def _placed(self, read: _Read, synced: Exception | None) -> Answer:
-        """Under its name, where all parts are on the disk."""
-        if synced is not None:
-            read.part.remove()
-            return synced
-        return self._tried_to_place(read)
-
-    def _tried_to_place(self, read: _Read) -> Answer:
-        order = read.order
+    def _sync(self, parts: Sequence[Part]) -> Exception | None:
+        """Bring parts to the disk; what hindered it. A system tells a fault once: nothing is tried again."""
         try:
-            read.part.close()
-            base = order.base.removeprefix(self._data)
-            placed = read.part.put(self._target, base, order.last, read.size, read.sha256)
-        except (TargetError, UnplaceableError) as error:
-            read.part.remove()
+            if all(part.is_open for part in parts):
+                for part in parts:
+                    part.sync()
+            else:
+                of_all(sync_file_system, Path(self._data))
+        except TargetError as error:
             return error
+        return None
+
+    def _placed(self, read: _Read, fault: Exception | None) -> Answer:
+        """Under its name, where all parts are on the disk."""
+        answer = _guarded(self._place, read) if fault is None else fault
+        if isinstance(answer, Exception):
+            read.part.remove()
+        return answer
+
+    def _place(self, read: _Read) -> Copied:
+        order = read.order
+        read.part.close()
+        base = order.base.removeprefix(self._data)
+        placed = read.part.put(self._target, base, order.last, read.size, read.sha256)
         told = "; ".join(filter(None, (read.remark, placed.remark)))
         return Copied(read.size, read.mtime_ns, read.sha256, placed.path, placed.version, placed.there, told)
 
@@ -258,17 +259,14 @@ _EXPECTED: tuple[type[Exception], ...] = (
 )
 
 
-def _sync(parts: Sequence[Part], data: str) -> Exception | None:
-    """Bring parts to the disk; what hindered it. A system tells a fault once: nothing is tried again."""
+def _guarded(do: Callable[..., T], *args: Any) -> T | Exception:
     try:
-        if len(parts) > _MANY:
-            of_all(sync_file_system, Path(data))
-        else:
-            for part in parts:
-                part.sync()
-    except TargetError as error:
+        return do(*args)
+    except _EXPECTED as error:
         return error
-    return None
+    except Exception as error:  # a defect of ours: the others go on, and it is told of this one
+        log.exception("a file cannot be taken")
+        return UnplaceableError(f"a defect: {type(error).__name__}: {error}")
 
 
 def _check_unchanged(source: Source, name: str, fd: int, before: os.stat_result) -> None:

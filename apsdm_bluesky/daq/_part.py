@@ -79,6 +79,11 @@ class Part:
             os.unlink(name, dir_fd=folder.fd)
             self.fd = os.open(name, _PART, mode, dir_fd=folder.fd)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be written and synced by itself."""
+        return self.fd >= 0
+
     def close(self) -> None:
         """Write no more; a file server may only now tell that its disk is full."""
         fd, self.fd = self.fd, -1
@@ -152,9 +157,10 @@ class Part:
         info = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
         if not stat.S_ISREG(info.st_mode) or info.st_size != size:
             return False
-        there = os.open(name, _READ, dir_fd=folder.fd)
-        part = os.open(self._name, _READ, dir_fd=self._folder.fd)
-        with os.fdopen(there, "rb") as one, os.fdopen(part, "rb") as other:
+        with (
+            os.fdopen(os.open(name, _READ, dir_fd=folder.fd), "rb") as one,
+            os.fdopen(os.open(self._name, _READ, dir_fd=self._folder.fd), "rb") as other,
+        ):
             if digest is not None:
                 return hashlib.file_digest(one, "sha256").hexdigest() == digest
             return all(one.read(_CHUNK) == piece for piece in iter(lambda: other.read(_CHUNK), b""))

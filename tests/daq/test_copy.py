@@ -397,3 +397,15 @@ def test_the_longest_names_get_versions(bay: Bay) -> None:
     assert second.version == 2
     assert len(second.path.encode()) <= 255
     assert second.path.endswith("é.v2.x")
+
+
+def test_of_many_files_the_few_that_are_there_are_taken(bay: Bay) -> None:
+    names = [f"{number}" for number in range(8)]
+    for name in names:
+        write(bay.folder / name)
+    orders = [Order(bay.seen(name), f"{bay.data}/{name}", None, False) for name in names]
+    for name in names[:6]:
+        (bay.folder / name).unlink()
+    answers = bay.copier().take(bay.source, orders)
+    assert [type(answer) for answer in answers] == [FileNotFoundError] * 6 + [Copied] * 2
+    assert set(bay.stored()) == {"6", "7"}
