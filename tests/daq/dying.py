@@ -12,7 +12,6 @@ import signal
 import sqlite3
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -41,6 +40,7 @@ from apsdm_bluesky.spool import _whole_run as spool_run
 from apsdm_bluesky.workflows import Stage, Workflow
 from apsdm_bluesky.workflows.jobs import JobFilter, JobStore
 from tests.dying import die_at
+from tests.waiting import wait_for
 
 DEADLINE_S = 60
 AT_ONCE = 8
@@ -115,8 +115,7 @@ def porter(home: Path, step: int) -> None:
 
 def _end_when_drained(home: Path) -> None:
     work = WorkStore(home / "daq")
-    while work.undrained():
-        time.sleep(0.05)
+    wait_for(lambda: not work.undrained(), DEADLINE_S, "the end of what is copied")
     os._exit(0)
 
 
